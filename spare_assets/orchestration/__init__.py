@@ -1,0 +1,1 @@
+"""What is Dagster's and belongs to no stage: partitions, resources, publishing, run hygiene, instance files."""

@@ -1,0 +1,386 @@
+"""Typed settings of a profile, and the home that its runs write to.
+
+A profile is one YAML file. Everything that code reads from it is declared here, once, with its default and its
+meaning. Nothing here imports Dagster or a model library, and nothing here touches the data itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+PROFILE_VARIABLE = "SPARE_PROFILE"
+HOME_VARIABLE = "SPARE_HOME"
+DATA_VARIABLE = "SPARE_DATA"
+PROFILES = Path(__file__).parent / "profiles"
+HOME_RECORD = "profile.json"
+SOURCE_KEY = r"^[a-z0-9][a-z0-9_-]*$"
+
+
+class SettingsError(ValueError):
+    """A profile, a home or a setting is wrong; the message says where and what to do."""
+
+
+class Strict(BaseModel):
+    """A settings section: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SceneSettings(Strict):
+    """Scenes that the renderer writes into a source's path when it is not there yet (sandbox only)."""
+
+    count: int = Field(1000, ge=1, description="Scenes, and so images and captions, to render.")
+    seed: int = Field(0, description="Seed of the renderer; equal seeds give equal files.")
+
+
+class SourceSettings(Strict):
+    """One caption source, which is one partition of the graph."""
+
+    format: Literal["docci", "localized_narratives", "pixmo_cap", "table"] = Field(
+        description="Native release format, or `table` for JSON lines, CSV or Parquet with named columns."
+    )
+    files: tuple[str, ...] = Field(
+        min_length=1, description="Caption files or glob patterns, relative to the data folder."
+    )
+    splits: tuple[str, ...] | None = Field(None, description="Splits to keep (DOCCI); all when absent.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="For `table`: which columns hold caption, image, id, split. `caption` is required.",
+    )
+    image_folders: dict[str, str] = Field(
+        default_factory=dict,
+        description="Folders that hold the images, by the source's own image set (`default` where it has one).",
+    )
+    download_images: bool = Field(False, description="Fetch images that have a URL and no local file.")
+    scenes: SceneSettings | None = Field(None, description="Render this source when its files are absent.")
+    licence: str = Field("unknown", description="Licence of the captions, for the dataset card.")
+    homepage: str | None = Field(None, description="Where the corpus comes from; named when files are missing.")
+
+    @model_validator(mode="after")
+    def _caption_column_named(self) -> SourceSettings:
+        allowed = {"caption", "image", "id", "split"}
+        if self.format == "table" and "caption" not in self.columns:
+            raise ValueError("format `table` needs `columns: {caption: <column name>}`")
+        if unknown := set(self.columns) - allowed:
+            raise ValueError(f"unknown columns {sorted(unknown)}: use {sorted(allowed)}")
+        return self
+
+
+class RuleBasedEngine(Strict):
+    """The grammar over the relation taxonomy: no model, no download."""
+
+    kind: Literal["rule_based"] = "rule_based"
+    ledger: bool = Field(True, description="Write its replies to the completion ledger like any engine's.")
+
+
+class TransformersEngine(Strict):
+    """A chat model run in this process with Hugging Face transformers."""
+
+    kind: Literal["transformers"] = "transformers"
+    model: str = Field(description="Hub id, local folder, or a folder holding `gguf_file`.")
+    revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+    gguf_file: str | None = Field(None, description="GGUF file inside `model`, for a text model.")
+    tokenizer: str | None = Field(None, description="Tokenizer folder or id, where it differs from `model`.")
+    device: str = Field("auto", description="`cuda`, `cpu`, or `auto` for the GPU where there is one.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    batch_size: int = Field(16, ge=1, description="Requests generated together.")
+    structured: bool = Field(True, description="Constrain replies to the JSON schema while decoding.")
+
+
+class OpenAIEngine(Strict):
+    """Any server that speaks the OpenAI chat completions protocol."""
+
+    kind: Literal["openai"] = "openai"
+    model: str = Field(description="Model name the server knows.")
+    revision: str | None = Field(None, description="Declared revision; part of the ledger key. The URL is not.")
+    base_url: str = Field("http://127.0.0.1:8000/v1", description="Root of the API, ending in /v1.")
+    api_key_variable: str | None = Field(
+        "OPENAI_API_KEY", description="Environment variable holding the key; never stored or logged."
+    )
+    structured: Literal["json_schema", "json_object_schema", "guided_json", "none"] = Field(
+        "json_schema", description="How this server is asked for structured output."
+    )
+    concurrency: int = Field(32, ge=1, description="Requests in flight at once.")
+    timeout_seconds: float = Field(300, gt=0, description="Time limit of one attempt.")
+    attempts: int = Field(6, ge=1, description="Attempts per request before it counts as failed.")
+    backoff_seconds: float = Field(1.0, gt=0, description="First pause between attempts; doubles, with jitter.")
+
+
+class VllmEngine(Strict):
+    """A chat model run in this process with vLLM (optional extra)."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16"] = "bfloat16"
+    tensor_parallel_size: int = Field(1, ge=1)
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    max_model_len: int | None = None
+    window: int = Field(4096, ge=1, description="Requests handed to vLLM at once.")
+
+
+EngineSettings = Annotated[
+    RuleBasedEngine | TransformersEngine | OpenAIEngine | VllmEngine, Field(discriminator="kind")
+]
+
+
+class SynthesisSettings(Strict):
+    """The pre-filter and the generation of pairs (paper 3.2.1)."""
+
+    filter_engine: str = Field(description="Engine that judges whether a caption is spatial.")
+    generation_engine: str = Field(description="Engine that writes the pairs.")
+    minimum_probability: float = Field(
+        0.5, ge=0, le=1, description="p(yes) from which a caption counts as spatial, where the engine gives one."
+    )
+    max_new_tokens: int = Field(8192, ge=1, description="Reply limit of generation (paper: 8,192).")
+    max_pairs: int = Field(64, ge=1, description="Bound of the reply schema; longer lists loop.")
+    prompts: str | None = Field(None, description="Folder of prompt files that replaces the shipped one.")
+
+
+class DownloadSettings(Strict):
+    """How images are fetched by URL."""
+
+    concurrency: int = Field(64, ge=1, description="Downloads in flight at once.")
+    per_host: int = Field(8, ge=1, description="Downloads in flight per host.")
+    attempts: int = Field(4, ge=1, description="Attempts per image, with back-off between them.")
+    backoff_seconds: float = Field(1.0, gt=0)
+    timeout_seconds: float = Field(60, gt=0, description="Time limit of one attempt.")
+    max_bytes: int = Field(50_000_000, ge=1, description="Largest accepted file.")
+    max_pixels: int = Field(100_000_000, ge=1, description="Largest accepted picture, width times height.")
+    max_redirects: int = Field(5, ge=0)
+    allow_private_hosts: bool = Field(False, description="Allow loopback and private addresses (tests only).")
+
+
+class ClipSettings(Strict):
+    """The CLIP model behind checks 1 and 4."""
+
+    model: str = Field(description="open_clip architecture name, or a folder holding config and weights.")
+    pretrained: str | None = Field(None, description="open_clip pretrained tag; not used for a folder.")
+    device: str = "auto"
+    batch_size: int = Field(256, ge=1)
+
+
+class QualitySettings(Strict):
+    """The five checks (paper 3.3)."""
+
+    duplicate_cosine: float = Field(0.95, ge=-1, le=1, description="Check 1: drop above this question cosine.")
+    reference_terms: tuple[str, ...] | None = Field(
+        None, description="Check 2: terms that betray talk of the caption; the shipped list when absent."
+    )
+    minimum_grounding: float = Field(
+        0.5, ge=0, le=1, description="Check 3: share of the answer's content words found in the caption."
+    )
+    images_of_all_captions: bool = Field(
+        False, description="Resolve images of all captions, not only of those with pairs after check 3."
+    )
+    alignment: Literal["required", "when_image_present", "off"] = Field(
+        "required", description="Check 4: whether a pair without a usable image may pass unscored."
+    )
+    minimum_alignment: float = Field(0.25, description="Check 4: image-question similarity to keep a pair.")
+    alignment_weight: float = Field(1.0, gt=0, description="Factor on the cosine; CLIPScore as published: 2.5.")
+    alignment_prefix: str = Field("", description="Text before the question; CLIPScore: 'A photo depicts '.")
+    verification_engine: str = Field(description="Check 5: engine that judges whether a pair is spatial.")
+    verification: Literal["per_pair", "per_sample"] = Field(
+        "per_pair", description="Check 5: one question per pair, or one for all pairs of a sample."
+    )
+    minimum_probability: float = Field(0.5, ge=0, le=1, description="Check 5: p(yes) to keep a pair.")
+
+
+class LimitSettings(Strict):
+    """How much may go wrong before a stage fails (design, law 4)."""
+
+    unreadable_share: float = Field(0.05, ge=0, le=1)
+    unreadable_rows: int = Field(10, ge=0, description="Up to this many unreadable rows never fail a stage.")
+    failed_request_share: float = Field(0.05, ge=0, le=1)
+    max_caption_characters: int = Field(200_000, ge=1, description="Longer captions are quarantined.")
+
+
+class Settings(Strict):
+    """Everything a profile decides."""
+
+    name: str = Field(pattern=SOURCE_KEY)
+    description: str = ""
+    data: str | None = Field(None, description="Folder of corpora; `<home>/data` when absent. SPARE_DATA wins.")
+    sources: dict[str, SourceSettings] = Field(min_length=1)
+    engines: dict[str, EngineSettings] = Field(min_length=1)
+    synthesis: SynthesisSettings
+    download: DownloadSettings = DownloadSettings()
+    clip: ClipSettings
+    quality: QualitySettings
+    limits: LimitSettings = LimitSettings()
+
+    @field_validator("sources")
+    @classmethod
+    def _source_keys(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
+        import re
+
+        for key in sources:
+            if not re.match(SOURCE_KEY, key):
+                raise ValueError(f"source key {key!r}: use lower-case letters, digits, - and _")
+        return sources
+
+    @model_validator(mode="after")
+    def _engines_declared(self) -> Settings:
+        for setting, engine in (
+            ("synthesis.filter_engine", self.synthesis.filter_engine),
+            ("synthesis.generation_engine", self.synthesis.generation_engine),
+            ("quality.verification_engine", self.quality.verification_engine),
+        ):
+            if engine not in self.engines:
+                raise ValueError(f"{setting} names {engine!r}, which `engines` does not declare")
+        return self
+
+
+def available_profiles() -> list[str]:
+    """Names of the shipped profiles."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def profile_path(profile: str) -> Path:
+    """File of a profile given by shipped name or by path.
+
+    Raises SettingsError when there is none, naming what exists.
+    """
+    shipped = PROFILES / f"{profile}.yaml"
+    if shipped.is_file():
+        return shipped
+    path = Path(profile).expanduser()
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path.resolve()
+    raise SettingsError(
+        f"unknown profile {profile!r}: use one of {', '.join(available_profiles())}, "
+        f"or the path of a .yaml file ({PROFILE_VARIABLE} or --profile)"
+    )
+
+
+def load_settings(profile: str) -> Settings:
+    """Settings of a profile. Raises SettingsError naming file, setting and what is wrong with it."""
+    path = profile_path(profile)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(raw, Mapping):
+        raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
+    try:
+        settings = Settings.model_validate({"name": path.stem, **raw})
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise SettingsError("\n".join([f"{path}: settings that do not fit:", *lines])) from error
+    if settings.data and path.parent != PROFILES:
+        data = (path.parent / Path(settings.data).expanduser()).resolve()
+        settings = settings.model_copy(update={"data": str(data)})
+    return settings
+
+
+def fingerprint(*values: Any, length: int = 12) -> str:
+    """Short hash of settings or other JSON-like values, equal for equal content."""
+    plain = [value.model_dump(mode="json") if isinstance(value, BaseModel) else value for value in values]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+class Home:
+    """The folder all runs of one profile write to.
+
+    Its layout: `tables/`, `completions/`, `images/`, `data/`, `dagster/`, `spare.duckdb` and a record of its profile.
+    """
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path.expanduser().resolve()
+        self.settings = settings
+
+    @property
+    def tables(self) -> Path:
+        """Parquet tables, `<asset>/source=<key>.parquet`."""
+        return self.path / "tables"
+
+    @property
+    def completions(self) -> Path:
+        """The completion ledger, `<task>/<source>/`."""
+        return self.path / "completions"
+
+    @property
+    def images(self) -> Path:
+        """Downloaded images, named by hash."""
+        return self.path / "images"
+
+    @property
+    def dagster(self) -> Path:
+        """State of the Dagster instance."""
+        return self.path / "dagster"
+
+    @property
+    def catalog(self) -> Path:
+        """DuckDB file of views over the tables."""
+        return self.path / "spare.duckdb"
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of running stages, on the same disk as the tables."""
+        return self.path / "scratch"
+
+    @property
+    def data(self) -> Path:
+        """Folder that relative corpus paths start from."""
+        if variable := os.environ.get(DATA_VARIABLE):
+            return Path(variable).expanduser().resolve()
+        if self.settings.data:
+            return Path(self.settings.data).expanduser().resolve()
+        return self.path / "data"
+
+    def resolve(self, path: str) -> Path:
+        """Absolute form of a path of the settings: relative ones start from the data folder."""
+        return self.data / Path(path).expanduser()
+
+    def claim(self) -> Home:
+        """Create the home, or check that it belongs to this profile.
+
+        Raises SettingsError when another profile owns it or it cannot be written.
+        """
+        record = self.path / HOME_RECORD
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if record.exists():
+                owner = json.loads(record.read_text(encoding="utf-8")).get("profile")
+                if owner != self.settings.name:
+                    raise SettingsError(
+                        f"{self.path} is the home of profile {owner!r}, not of {self.settings.name!r}: "
+                        f"choose another folder with --home or {HOME_VARIABLE}, or open it with "
+                        f"--profile {owner}"
+                    )
+            else:
+                temporary = record.with_suffix(f".{os.getpid()}.tmp")
+                temporary.write_text(json.dumps({"profile": self.settings.name}) + "\n", encoding="utf-8")
+                temporary.replace(record)
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"{record}: damaged ({error}); restore it or choose another home") from error
+        except OSError as error:
+            raise SettingsError(f"{self.path}: cannot be used as a home: {error}") from error
+        return self
+
+
+def open_home(profile: str | None = None, home: str | Path | None = None) -> Home:
+    """The home of a profile, by arguments first, then by environment, then by default.
+
+    Exports both choices to the environment, so that every child process sees the same ones.
+    """
+    profile = profile or os.environ.get(PROFILE_VARIABLE) or "sandbox"
+    settings = load_settings(profile)
+    chosen = home or os.environ.get(HOME_VARIABLE) or Path(".spare") / settings.name
+    opened = Home(Path(chosen), settings).claim()
+    path = profile_path(profile)
+    os.environ[PROFILE_VARIABLE] = profile if path.parent == PROFILES else str(path)
+    os.environ[HOME_VARIABLE] = str(opened.path)
+    return opened

@@ -1,0 +1,1 @@
+"""From captions to question-answer pairs: the spatial pre-filter, generation, parsing of replies (paper 3.2)."""
