@@ -1,0 +1,248 @@
+"""The tables of the graph: columns, types, keys and what each column means, declared once.
+
+Whatever writes, reads, documents or queries a table takes its shape from here. Logic does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+PAIR = pl.Struct(
+    {"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `dtype` None stands for a CLIP embedding, whose width the model decides."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType] | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """One table: its columns in order and the key it is sorted by and unique in."""
+
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partitioned: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+    def polars(self, embedding_width: int = 1) -> pl.Schema:
+        """Polars schema, with embeddings of the given width."""
+        embedding = pl.Array(pl.Float16, embedding_width)
+        return pl.Schema({c.name: embedding if c.dtype is None else c.dtype for c in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """A table without rows, typed."""
+        return pl.DataFrame(schema=self.polars())
+
+
+_CAPTION_ID = Column("caption_id", pl.String, "Identity of the caption (a sample): <source>:<native id>")
+_PAIR_ID = Column("pair_id", pl.String, "Identity of the pair, from caption, question, answer and ordinal")
+_SOURCE = Column("source", pl.String, "Source key, the partition")
+_IMAGE_ID = Column("image_id", pl.String, "Canonical image id, equal across captions and sources")
+_QUESTION = Column("question", pl.String, "Generated question")
+_ANSWER = Column("answer", pl.String, "Generated answer")
+_KEPT = Column("kept", pl.Boolean, "Whether the row passed")
+_REASON = Column("reason", pl.String, "Why, in words; empty where it simply passed")
+
+_CAPTION_COLUMNS = (
+    _CAPTION_ID,
+    _SOURCE,
+    Column("split", pl.String, "Split of the release, where it has one"),
+    _IMAGE_ID,
+    Column("image_set", pl.String, "Image set within the source, which names the folder to look in"),
+    Column("image_file", pl.String, "Image file name relative to its set's folder, where known"),
+    Column("image_url", pl.String, "Public address of the image, where known"),
+    Column("caption", pl.String, "The caption as released"),
+    Column("words", pl.UInt32, "Whitespace-separated words in the caption"),
+    Column("native", pl.String, "Remaining native fields, as JSON"),
+)
+_PAIR_COLUMNS = (
+    _PAIR_ID,
+    _CAPTION_ID,
+    _SOURCE,
+    Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
+    _QUESTION,
+    _ANSWER,
+)
+_SCORED = (
+    _KEPT,
+    Column("score", pl.Float32, "What was compared with the threshold; null where nothing was scored"),
+    Column("threshold", pl.Float32, "The cut-off in force; null where there is none"),
+)
+_VERDICT_COLUMNS = (
+    _PAIR_ID,
+    Column("caption_id", pl.String, "Caption the pair came from"),
+    _SOURCE,
+    Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
+    *_SCORED,
+    _REASON,
+)
+_PAIR_KEY = ("caption_id", "position")
+
+
+def _pairs(name: str, description: str) -> TableSchema:
+    return TableSchema(name, description, _PAIR_KEY, _PAIR_COLUMNS)
+
+
+def _verdicts(name: str, description: str) -> TableSchema:
+    return TableSchema(name, description, _PAIR_KEY, _VERDICT_COLUMNS)
+
+
+_TABLES = (
+    TableSchema("captions", "One row per caption read from a source.", ("caption_id",), _CAPTION_COLUMNS),
+    TableSchema(
+        "quarantined_captions",
+        "Rows of a source that could not be read, with where they stand and why.",
+        ("file", "line"),
+        (
+            _SOURCE,
+            Column("file", pl.String, "File name within the source"),
+            Column("line", pl.UInt64, "Line (text files) or row (Parquet), from 1"),
+            Column("reason", pl.String, "What is wrong with it"),
+            Column("raw", pl.String, "The row as read, cut to 10,000 characters"),
+        ),
+    ),
+    TableSchema(
+        "caption_verdicts",
+        "Is the caption explicitly spatial? One verdict per caption (paper 3.2.1, pre-filtering).",
+        ("caption_id",),
+        (
+            _CAPTION_ID,
+            _SOURCE,
+            *_SCORED,
+            Column("outcome", pl.String, "ok, truncated, malformed or failed"),
+            _REASON,
+        ),
+    ),
+    TableSchema(
+        "spatial_captions", "Captions judged explicitly spatial.", ("caption_id",), _CAPTION_COLUMNS
+    ),
+    TableSchema(
+        "generation_outcomes",
+        "What generation gave for each spatial caption: one row per caption.",
+        ("caption_id",),
+        (
+            _CAPTION_ID,
+            _SOURCE,
+            Column("outcome", pl.String, "ok, none, truncated, malformed or failed"),
+            Column("pairs", pl.UInt32, "Pairs kept from the reply"),
+            _REASON,
+        ),
+    ),
+    _pairs("qa_pairs", "Question-answer pairs as generated (paper 3.2.1)."),
+    TableSchema(
+        "question_embeddings",
+        "CLIP text embeddings of the questions, unit length.",
+        _PAIR_KEY,
+        (
+            _PAIR_ID,
+            Column("caption_id", pl.String, "Caption the pair came from"),
+            Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
+            Column("embedding", None, "Unit vector, half precision"),
+        ),
+    ),
+    _verdicts("deduplication_verdicts", "Check 1: is the question new within its sample?"),
+    _pairs("deduplicated_pairs", "Pairs that passed check 1."),
+    _verdicts("reference_verdicts", "Check 2: does the pair talk of the image, not of the description?"),
+    _pairs("reference_checked_pairs", "Pairs that passed checks 1 and 2."),
+    _verdicts("grounding_verdicts", "Check 3: does the answer, or key phrases of it, stand in the caption?"),
+    _pairs("grounded_pairs", "Pairs that passed checks 1 to 3."),
+    TableSchema(
+        "images",
+        "Images the surviving pairs need: where they are, or why they can't be had.",
+        ("image_id",),
+        (
+            _IMAGE_ID,
+            _SOURCE,
+            Column("status", pl.String, "ok, missing, unreadable, refused or http"),
+            Column("http_status", pl.UInt16, "Status code of the last answer, where one came"),
+            Column("detail", pl.String, "Why it can't be had"),
+            Column("path", pl.String, "Absolute path of the file, where status is ok"),
+            Column("url", pl.String, "Address it was asked from, where it was"),
+            Column("sha256", pl.String, "Hash of the file's bytes"),
+            Column("perceptual_hash", pl.String, "64-bit perceptual hash, hexadecimal"),
+            Column("width", pl.UInt32, "Pixels, after EXIF rotation"),
+            Column("height", pl.UInt32, "Pixels, after EXIF rotation"),
+            Column("bytes", pl.UInt64, "Size of the file"),
+        ),
+    ),
+    TableSchema(
+        "image_embeddings",
+        "CLIP image embeddings, unit length.",
+        ("image_id",),
+        (
+            _IMAGE_ID,
+            Column("sha256", pl.String, "Hash of the image's bytes"),
+            Column("embedding", None, "Unit vector, half precision"),
+        ),
+    ),
+    _verdicts("alignment_verdicts", "Check 4: does the question fit the image?"),
+    _pairs("aligned_pairs", "Pairs that passed checks 1 to 4."),
+    _verdicts("spatial_verdicts", "Check 5: does the pair itself ask about space?"),
+    _pairs("spatial_pairs", "Pairs that passed all five checks."),
+    TableSchema(
+        "rejected_pairs",
+        "The drop ledger: every generated pair that did not survive, and what dropped it.",
+        _PAIR_KEY,
+        (
+            _PAIR_ID,
+            Column("caption_id", pl.String, "Caption the pair came from"),
+            _SOURCE,
+            Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
+            Column("check", pl.String, "deduplication, reference, grounding, alignment or spatial"),
+            Column("score", pl.Float32, "What was compared with the threshold"),
+            Column("threshold", pl.Float32, "The cut-off in force"),
+            _REASON,
+            _QUESTION,
+            _ANSWER,
+            Column("caption", pl.String, "The caption it came from"),
+        ),
+    ),
+    TableSchema(
+        "spare_dataset",
+        "Samples with their image and surviving pairs, over all materialized sources.",
+        ("caption_id",),
+        (
+            _CAPTION_ID,
+            _SOURCE,
+            Column("split", pl.String, "Split of the release, where it has one"),
+            _IMAGE_ID,
+            Column("image_path", pl.String, "Absolute path of the image; null where it passed unscored"),
+            Column("image_sha256", pl.String, "Hash of the image's bytes"),
+            Column("caption", pl.String, "The caption as released"),
+            Column("pairs", pl.List(PAIR), "Surviving pairs in generation order"),
+        ),
+        partitioned=False,
+    ),
+    TableSchema(
+        "dataset_statistics",
+        "Table 1 of the paper, per source and in total.",
+        ("source",),
+        (
+            Column("source", pl.String, "Source key, or `total`"),
+            Column("captions", pl.UInt64, "Captions read (Table 1: Size)"),
+            Column("spatial_captions", pl.UInt64, "Captions past the pre-filter"),
+            Column("captions_with_image", pl.UInt64, "Spatial captions with pairs after check 3 and a usable image"),
+            Column("samples", pl.UInt64, "Final samples (Table 1: Filtered)"),
+            Column("mean_words", pl.Float64, "Mean words over all captions read (Table 1: Words)"),
+            Column("pairs", pl.UInt64, "Surviving pairs (Table 1: Gen. Pairs)"),
+        ),
+        partitioned=False,
+    ),
+)
+
+TABLES: Mapping[str, TableSchema] = {table.name: table for table in _TABLES}
