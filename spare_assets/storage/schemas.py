@@ -151,6 +151,7 @@ _TABLES = (
         (
             _PAIR_ID,
             Column("caption_id", pl.String, "Caption the pair came from"),
+            _SOURCE,
             Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
             Column("embedding", None, "Unit vector, half precision"),
         ),
@@ -186,6 +187,7 @@ _TABLES = (
         ("image_id",),
         (
             _IMAGE_ID,
+            _SOURCE,
             Column("sha256", pl.String, "Hash of the image's bytes"),
             Column("embedding", None, "Unit vector, half precision"),
         ),

@@ -1,0 +1,59 @@
+"""`spare.duckdb`: one view per table of the graph, so that SQL and notebooks find everything by name.
+
+A by-product: it holds no rows of its own and is rebuilt whenever a table is published.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from spare_assets.storage.schemas import TABLES, TableSchema
+from spare_assets.storage.tables import TableStore, quoted
+from spare_assets.storage.temporaries import temporary_beside
+
+_SQL_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.UInt16: "USMALLINT",
+    pl.UInt32: "UINTEGER",
+    pl.UInt64: "UBIGINT",
+    pl.Float32: "FLOAT",
+    pl.Float64: "DOUBLE",
+}
+
+
+def rebuild_catalog(path: Path, store: TableStore) -> None:
+    """Write the DuckDB file of views afresh and rename it into place."""
+    temporary = temporary_beside(path)
+    try:
+        with duckdb.connect(str(temporary)) as connection:
+            for schema in TABLES.values():
+                connection.execute(f'CREATE VIEW "{schema.name}" AS {_select(schema, store)}')
+                connection.execute(f"COMMENT ON VIEW \"{schema.name}\" IS '{schema.description.replace(chr(39), chr(39) * 2)}'")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        Path(f"{temporary}.wal").unlink(missing_ok=True)
+
+
+def _select(schema: TableSchema, store: TableStore) -> str:
+    folder = store.root / schema.name
+    if any(folder.glob("[!.]*.parquet")):
+        pattern = "source=*.parquet" if schema.partitioned else "all.parquet"
+        return f"FROM read_parquet('{quoted(folder)}/{pattern}', union_by_name = true, hive_partitioning = false)"
+    columns = ", ".join(f'NULL::{sql_type(column.dtype)} AS "{column.name}"' for column in schema.columns)
+    return f"SELECT {columns} WHERE false"
+
+
+def sql_type(dtype: pl.DataType | type[pl.DataType] | None) -> str:
+    """DuckDB's name of a column type; None stands for an embedding."""
+    if dtype is None:
+        return "FLOAT[]"
+    if isinstance(dtype, pl.List):
+        return f"{sql_type(dtype.inner)}[]"
+    if isinstance(dtype, pl.Struct):
+        return f"STRUCT({', '.join(f'{field.name} {sql_type(field.dtype)}' for field in dtype.fields)})"
+    return _SQL_TYPES[dtype if isinstance(dtype, type) else type(dtype)]

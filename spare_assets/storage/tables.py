@@ -1,0 +1,270 @@
+"""Atomic Parquet tables: staged beside their place, checked, then renamed into it.
+
+A reader sees the old table or the new one, never half of one. What the rows mean is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spare_assets.storage.schemas import TABLES, TableSchema
+from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
+
+Rows: TypeAlias = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
+
+_HASHED_ROWS = 50_000
+_METADATA_PREFIX = "spare."
+
+
+class TableError(RuntimeError):
+    """A table is absent, damaged or not what its schema says; the message says what to materialize or mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedTable:
+    """A table written in full under a temporary name, not yet visible to readers."""
+
+    schema: TableSchema
+    temporary: Path
+    path: Path
+    rows: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def scan(self) -> pl.LazyFrame:
+        """The staged rows."""
+        return pl.scan_parquet(self.temporary)
+
+    def discard(self) -> None:
+        """Remove the temporary file; a no-op once published."""
+        self.temporary.unlink(missing_ok=True)
+
+
+class TableStore:
+    """The Parquet tables of one home: `<asset>/source=<key>.parquet`, or `<asset>/all.parquet`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, table: str, source: str | None = None) -> Path:
+        """Where a table, or one partition of it, lies."""
+        schema = TABLES[table]
+        if schema.partitioned != (source is not None):
+            raise TableError(f"table {table} is {'' if schema.partitioned else 'not '}partitioned by source")
+        return self.root / table / ("all.parquet" if source is None else f"source={source}.parquet")
+
+    def exists(self, table: str, source: str | None = None) -> bool:
+        """Whether the table, or this partition of it, is materialized."""
+        return self.path(table, source).is_file()
+
+    def scan(self, table: str, source: str | None = None) -> pl.LazyFrame:
+        """Rows of a table, lazily. Raises TableError when it is not materialized."""
+        self._require(table, source)
+        return pl.scan_parquet(self.path(table, source))
+
+    def rows(self, table: str, source: str | None = None) -> int:
+        """Row count, from the file's footer."""
+        self._require(table, source)
+        return int(self._footer(self.path(table, source)).num_rows)
+
+    def metadata(self, table: str, source: str | None = None) -> dict[str, str]:
+        """What was recorded with the table when it was published: limit, content version, settings."""
+        self._require(table, source)
+        stored = self._footer(self.path(table, source)).metadata or {}
+        return {
+            key.decode().removeprefix(_METADATA_PREFIX): value.decode()
+            for key, value in stored.items()
+            if key.decode().startswith(_METADATA_PREFIX)
+        }
+
+    def stage(
+        self,
+        table: str,
+        source: str | None,
+        rows: Rows,
+        metadata: Mapping[str, str] | None = None,
+    ) -> StagedTable:
+        """Write rows in the table's schema beside its place. Rows come sorted by the table's key.
+
+        Raises TableError when columns are missing or do not fit the schema.
+        """
+        with self.writer(table, source, metadata) as writer:
+            if isinstance(rows, pl.LazyFrame | pl.DataFrame):
+                writer.sink(rows.lazy())
+            else:
+                for batch in rows:
+                    writer.append(batch)
+        return writer.staged
+
+    def writer(
+        self, table: str, source: str | None, metadata: Mapping[str, str] | None = None
+    ) -> TableWriter:
+        """A writer to append batches to, for stages that fill several tables at once."""
+        path = self.path(table, source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return TableWriter(TABLES[table], path, dict(metadata or {}))
+
+    def publish(self, *staged: StagedTable) -> None:
+        """Rename staged tables into place, one after the other."""
+        for table in staged:
+            table.temporary.replace(table.path)
+        for folder in {table.path.parent for table in staged}:
+            _sync(folder)
+
+    def sweep(self) -> None:
+        """Remove temporary files of this machine's writers that no longer live."""
+        sweep_temporaries(self.root.glob("*/.*.tmp"))
+
+    def _require(self, table: str, source: str | None) -> None:
+        if not self.exists(table, source):
+            of_source = f" for source {source!r}" if source else ""
+            raise TableError(f"table {table}{of_source} is not materialized yet: materialize asset {table} first")
+
+    @staticmethod
+    def _footer(path: Path) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TableError(f"{path}: damaged ({error}); materialize its asset again") from error
+
+
+class TableWriter:
+    """Writes one table under a temporary name. A context manager; `staged` is there once it closed without error."""
+
+    staged: StagedTable
+
+    def __init__(self, schema: TableSchema, path: Path, metadata: dict[str, str]) -> None:
+        self._schema, self._path, self._metadata = schema, path, metadata
+        self._temporary = temporary_beside(path)
+        self._recorded = {f"{_METADATA_PREFIX}{key}": value for key, value in metadata.items()}
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def append(self, batch: pl.DataFrame) -> None:
+        """Add rows, in order."""
+        if not batch.height:
+            return
+        frame = conform(batch.lazy(), self._schema).collect()
+        arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._temporary, arrow.schema, compression="zstd")
+        self._writer.write_table(arrow.cast(self._writer.schema))
+
+    def sink(self, rows: pl.LazyFrame) -> None:
+        """Write all rows of a lazy frame, streaming."""
+        frame = conform(rows, self._schema)
+        frame.sink_parquet(self._temporary, row_group_size=_HASHED_ROWS, metadata=self._recorded)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._writer is not None:
+                if kind is None:
+                    self._writer.add_key_value_metadata(self._recorded)
+                self._writer.close()
+            if kind is None:
+                if not self._temporary.exists():
+                    self._schema.empty().write_parquet(self._temporary, metadata=self._recorded)
+                _sync(self._temporary)
+                rows = int(pq.read_metadata(self._temporary).num_rows)
+                self.staged = StagedTable(self._schema, self._temporary, self._path, rows, self._metadata)
+        finally:
+            if not hasattr(self, "staged"):
+                self._temporary.unlink(missing_ok=True)
+
+
+def conform(frame: pl.LazyFrame, schema: TableSchema) -> pl.LazyFrame:
+    """Select and cast a frame to a table's columns.
+
+    Raises TableError naming columns that are missing, or embeddings that are not half-precision arrays.
+    """
+    present = frame.collect_schema()
+    if missing := [name for name in schema.names if name not in present]:
+        raise TableError(f"table {schema.name}: columns {missing} are missing; found {list(present)}")
+    selected = []
+    for column in schema.columns:
+        if column.dtype is not None:
+            selected.append(pl.col(column.name).cast(column.dtype))
+        elif isinstance(dtype := present[column.name], pl.Array) and dtype.inner == pl.Float16:
+            selected.append(pl.col(column.name))
+        else:
+            raise TableError(f"table {schema.name}: {column.name} is {dtype}, not an array of Float16")
+    return frame.select(selected)
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a table's rows and columns, independent of how Parquet laid them out; 16 hexadecimal characters."""
+    digest = hashlib.sha256()
+    frame = pl.scan_parquet(path)
+    total = int(pq.read_metadata(path).num_rows)
+    for start in range(0, max(total, 1), _HASHED_ROWS):
+        buffer = io.BytesIO()
+        frame.slice(start, _HASHED_ROWS).collect().rechunk().write_ipc_stream(
+            buffer, compat_level=pl.CompatLevel.oldest()
+        )
+        digest.update(buffer.getbuffer())
+    return digest.hexdigest()[:16]
+
+
+def sorted_by_key(batches: Iterable[pl.DataFrame], schema: TableSchema, scratch: Path) -> Iterator[pl.DataFrame]:
+    """Batches in any order, yielded again in the order of the table's key, sorted on disk."""
+    import duckdb
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    unsorted, ordered = (scratch / f"{uuid.uuid4().hex}.parquet" for _ in range(2))
+    try:
+        with TableWriter(schema, unsorted, {}) as writer:
+            for batch in batches:
+                writer.append(batch)
+        writer.staged.temporary.replace(unsorted)
+        with duckdb.connect(config=duckdb_limits(scratch)) as connection:
+            key = ", ".join(f'"{name}"' for name in schema.key)
+            connection.execute(
+                f"COPY (FROM read_parquet(?) ORDER BY {key}) TO '{quoted(ordered)}' (FORMAT parquet)",
+                [str(unsorted)],
+            )
+        yield from read_batches(ordered)
+    finally:
+        unsorted.unlink(missing_ok=True)
+        ordered.unlink(missing_ok=True)
+
+
+def duckdb_limits(scratch: Path) -> dict[str, str]:
+    """DuckDB settings under which sorts and joins spill to the home's own disk instead of growing."""
+    return {"memory_limit": "2GB", "temp_directory": str(scratch), "preserve_insertion_order": "false"}
+
+
+def quoted(path: Path) -> str:
+    """A path as the inside of an SQL string literal, for statements that take no parameters."""
+    return str(path).replace("'", "''")
+
+
+def read_batches(path: Path, size: int = 10_000) -> Iterator[pl.DataFrame]:
+    """Rows of a Parquet file in order, in batches."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(size):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

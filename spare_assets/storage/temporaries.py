@@ -1,0 +1,42 @@
+"""Names of temporary files that tell who writes them, so that what the dead left behind can be swept."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+_OWNED = re.compile(r"\.(?P<host>[0-9A-Za-z-]+)\.(?P<process>\d+)\.[0-9a-f]{32}\.tmp$")
+
+
+def host_name() -> str:
+    """This machine's name, reduced to letters, digits and dashes."""
+    return re.sub(r"[^0-9A-Za-z-]", "-", socket.gethostname()) or "localhost"
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden, unique name in the same folder, carrying this machine and process."""
+    return path.with_name(f".{path.name}.{host_name()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
+
+
+def owner_lives(path: Path) -> bool:
+    """Whether the writer of a temporary file may still be at work; other machines' writers count as alive."""
+    found = _OWNED.search(path.name)
+    if found is None or found["host"] != host_name():
+        return True
+    return psutil.pid_exists(int(found["process"]))
+
+
+def sweep_temporaries(paths: Iterable[Path]) -> int:
+    """Remove temporary files whose writer is dead; the number removed."""
+    removed = 0
+    for path in list(paths):
+        if not owner_lives(path):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
