@@ -1,0 +1,119 @@
+"""The funnel of a source: how many captions and pairs each stage read, kept and dropped, and why.
+
+Counted from the stored tables, so that it says what is there and not what a run believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from spare_assets.storage.tables import TableStore
+
+CHECKS = {
+    "deduplication": ("deduplicated_pairs", "deduplication_verdicts"),
+    "reference": ("reference_checked_pairs", "reference_verdicts"),
+    "grounding": ("grounded_pairs", "grounding_verdicts"),
+    "alignment": ("aligned_pairs", "alignment_verdicts"),
+    "spatial": ("spatial_pairs", "spatial_verdicts"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """One stage: what it read, and the parts that this fell into; `kept` names the part that goes on."""
+
+    table: str
+    unit: str
+    read: int
+    parts: dict[str, int] = field(default_factory=dict)
+    kept: str = "kept"
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the parts are all that was read (design, law 1)."""
+        return sum(self.parts.values()) == self.read
+
+
+def funnel(store: TableStore, source: str) -> Iterator[FunnelStep]:
+    """The stages of one source that are materialized, in order."""
+    if not store.exists("captions", source):
+        return
+    captions = store.rows("captions", source)
+    quarantined = store.rows("quarantined_captions", source)
+    yield FunnelStep(
+        "captions", "captions", captions + quarantined, {"read": captions, "quarantined": quarantined}, "read"
+    )
+    if store.exists("spatial_captions", source):
+        yield FunnelStep("spatial_captions", "captions", captions, filter_parts(store, source), "spatial")
+    if store.exists("qa_pairs", source):
+        parts = generation_parts(store, source)
+        yield FunnelStep("qa_pairs", "captions", store.rows("spatial_captions", source), parts, "with pairs")
+    before = "qa_pairs"
+    for check, (table, _) in CHECKS.items():
+        if not store.exists(table, source):
+            return
+        yield FunnelStep(table, "pairs", store.rows(before, source), check_parts(store, source, check))
+        before = table
+
+
+def filter_parts(store: TableStore, source: str) -> dict[str, int]:
+    """Captions kept, dropped and failed by the pre-filter; kept is counted in `spatial_captions` itself."""
+    verdicts = store.scan("caption_verdicts", source)
+    failed, dropped = _counts(
+        verdicts, pl.col("outcome") == "failed", ~pl.col("kept") & (pl.col("outcome") != "failed")
+    )
+    return {"spatial": store.rows("spatial_captions", source), "not spatial": dropped, "failed": failed}
+
+
+def generation_parts(store: TableStore, source: str) -> dict[str, int]:
+    """Captions with pairs, with none, and failed. With pairs is counted in `qa_pairs` itself."""
+    outcomes = store.scan("generation_outcomes", source)
+    failed, none = _counts(
+        outcomes,
+        pl.col("outcome") == "failed",
+        (pl.col("pairs") == 0) & (pl.col("outcome") != "failed"),
+    )
+    with_pairs = store.scan("qa_pairs", source).select(pl.col("caption_id").n_unique()).collect().item()
+    return {"with pairs": with_pairs, "with none": none, "failed": failed}
+
+
+def check_parts(store: TableStore, source: str, check: str) -> dict[str, int]:
+    """Pairs kept by a check, of those the ones it passed unscored, and pairs dropped."""
+    kept_table, verdict_table = CHECKS[check]
+    verdicts = store.scan(verdict_table, source)
+    dropped, unscored = _counts(verdicts, ~pl.col("kept"), pl.col("kept") & unscored_rows())
+    parts = {"kept": store.rows(kept_table, source), "dropped": dropped}
+    if check == "alignment" and unscored:
+        parts = {"kept": parts["kept"] - unscored, "passed unscored": unscored, "dropped": dropped}
+    return parts
+
+
+def unscored_rows() -> pl.Expr:
+    """Verdicts that passed without having been measured."""
+    return pl.col("score").is_null() & pl.col("reason").str.starts_with("passed unscored")
+
+
+def dropped_reasons(store: TableStore, source: str, check: str, most: int = 12) -> pl.DataFrame:
+    """Why a check dropped pairs: reason (numbers and quoted words masked) and count, most frequent first."""
+    return drop_reasons(store.scan(CHECKS[check][1], source), most)
+
+
+def drop_reasons(verdicts: pl.LazyFrame, most: int = 12) -> pl.DataFrame:
+    """Reasons of rows not kept, with what differs from row to row masked, most frequent first."""
+    return (
+        verdicts.filter(~pl.col("kept"))
+        .select(reason=pl.col("reason").str.replace_all(r"'[^']*'|\"[^\"]*\"", "…").str.replace_all(r"\d+", "#"))
+        .group_by("reason")
+        .agg(rows=pl.len())
+        .sort("rows", "reason", descending=[True, False])
+        .head(most)
+        .collect()
+    )
+
+
+def _counts(frame: pl.LazyFrame, *conditions: pl.Expr) -> tuple[int, ...]:
+    row = frame.select(condition.sum().alias(str(place)) for place, condition in enumerate(conditions)).collect()
+    return tuple(int(value) for value in row.row(0))
