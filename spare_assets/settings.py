@@ -59,6 +59,9 @@ class SourceSettings(Strict):
         default_factory=dict,
         description="Folders that hold the images, by the source's own image set (`default` where it has one).",
     )
+    skip_empty: bool = Field(
+        False, description="For `table`: rows without a caption are passed over instead of quarantined."
+    )
     download_images: bool = Field(False, description="Fetch images that have a URL and no local file.")
     scenes: SceneSettings | None = Field(None, description="Render this source when its files are absent.")
     licence: str = Field("unknown", description="Licence of the captions, for the dataset card.")
