@@ -1,1 +1,1 @@
-"""A world of our own for machines without GPU, network or corpora: scenes, corpora, and the small CLIP's builder."""
+"""A world for machines without GPU, network or corpora: scenes, corpora and the small CLIP's builder."""
