@@ -8,6 +8,7 @@ columns `key` and `value`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -35,6 +36,7 @@ from spare_assets.captions.records import (
 from spare_assets.settings import SourceSettings
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NESTED = re.compile(r"struct|list|large_list|fixed_size|map|binary|large_binary")
 _LINES = {".jsonl", ".jsonlines", ".ndjson"}
 
 
@@ -69,15 +71,15 @@ def table_caption(source: str, settings: SourceSettings, fields: Mapping[str, An
 def table_rows(file: SourceFile, settings: SourceSettings) -> Iterator[Row]:
     """Rows of a table. Raises SourceError for an unknown kind of file and for columns it does not have.
 
-    JSON lines have no header: there the first object stands for it (for its caption only where `skip_empty`
-    is off).
+    JSON has no header: there the first object stands for it, and all of them for the caption where
+    `skip_empty` lets it be absent.
     """
     named = settings.columns
     suffix = _suffix(file)
     if suffix == ".parquet":
         types = parquet_columns(file)
         require_columns(file, list(types), named)
-        if (image := named.get("image")) and not types[image].endswith(("string", "string_view")):
+        if (image := named.get("image")) and _NESTED.match(types[image]):
             raise file.error(
                 f"column {image!r} is of type {types[image]}; an image column holds file names or addresses, "
                 "embedded images are not read",
@@ -97,9 +99,7 @@ def table_rows(file: SourceFile, settings: SourceSettings) -> Iterator[Row]:
             f"is no kind of table known here ({suffix or 'no suffix'}): "
             "use .jsonl, .json, .csv, .tsv or .parquet"
         )
-    if settings.skip_empty:
-        named = {use: name for use, name in named.items() if use != "caption"}
-    return _first_checked(file, rows, named)
+    return _with_columns(file, rows, named, caption_may_wait=settings.skip_empty)
 
 
 def require_columns(file: SourceFile, present: list[str], named: Mapping[str, str]) -> None:
@@ -110,13 +110,21 @@ def require_columns(file: SourceFile, present: list[str], named: Mapping[str, st
             raise file.error(f"has no column {name!r} for {use}; its columns are {listed}", f"columns.{use}")
 
 
-def _first_checked(file: SourceFile, rows: Iterator[Row], named: Mapping[str, str]) -> Iterator[Row]:
-    unseen = True
+def _with_columns(
+    file: SourceFile, rows: Iterator[Row], named: Mapping[str, str], *, caption_may_wait: bool
+) -> Iterator[Row]:
+    at_once = {use: name for use, name in named.items() if use != "caption" or not caption_may_wait}
+    first: list[str] | None = None
+    caption_met = False
     for row in rows:
-        if unseen and row.fields is not None:
-            unseen = False
-            require_columns(file, list(row.fields), named)
+        if row.fields is not None:
+            if first is None:
+                first = list(row.fields)
+                require_columns(file, first, at_once)
+            caption_met = caption_met or named["caption"] in row.fields
         yield row
+    if first is not None and not caption_met:
+        require_columns(file, first, named)
 
 
 def _suffix(file: SourceFile) -> str:

@@ -30,7 +30,8 @@ from spare_assets.captions.records import (
     word_count,
 )
 
-_USED = ("dataset_id", "image_id", "annotator_id", "caption", "timed_caption", "traces", "voice_recording")
+_NEEDED = ("dataset_id", "image_id", "annotator_id", "caption")
+_DROPPED = ("timed_caption", "traces", "voice_recording")
 _TRACES = re.compile(rb',\s*"timed_caption"\s*:\s*\[')
 _WHOLE_TAIL = re.compile(rb'"voice_recording"\s*:\s*"[^"\\]*"\s*\}\s*\Z')
 _TAIL_BYTES = 400
@@ -44,17 +45,18 @@ class _ImageSet(NamedTuple):
 
 
 def narrative_fields(line: bytes) -> dict[str, Any]:
-    """The fields of a line. Of a full one the traces are cut out unparsed, at fifty times the speed.
+    """The fields of a line; of a full one the traces, and what follows them, are cut out unparsed.
 
-    The cut is made only where the line ends as a full one does, so a line that was torn is still found out;
-    where what stands before the cut is no object, the line is parsed whole. Raises RowError where it is no
-    object either way.
+    The cut is made only where the line ends as a full one does, so that a torn line is still found out, and only where
+    all that makes a caption stands before it; any other line is parsed whole. Raises RowError where it is no object.
     """
     if _WHOLE_TAIL.search(line[-_TAIL_BYTES:]) and (cut := _TRACES.search(line)):
         try:
-            return json_object(line[: cut.start()] + b"}")
+            fields = json_object(line[: cut.start()] + b"}")
         except RowError:
-            pass
+            fields = {}
+        if fields.keys() >= set(_NEEDED):
+            return fields
     return json_object(line)
 
 
@@ -90,7 +92,7 @@ def narrative_reader(source: str, is_new: Callable[[str], bool]) -> Callable[[Ma
             image_url=image_url,
             caption=text,
             words=word_count(text),
-            native=native_json(fields, _USED),
+            native=native_json(fields, _NEEDED + _DROPPED),
         )
 
     return read

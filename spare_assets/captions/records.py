@@ -93,9 +93,13 @@ def name_text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def native_json(fields: Mapping[str, Any], used: Collection[str]) -> str:
-    """The fields of a row that no column took, as JSON."""
+    """The fields of a row that no column took, as JSON; what JSON has no word for becomes null or text."""
     rest = {name: value for name, value in fields.items() if name not in used}
-    text = json.dumps(rest, ensure_ascii=False, default=str, separators=(",", ":"))
+    try:
+        text = json.dumps(rest, ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
+    except ValueError:
+        finite = json.loads(json.dumps(rest, default=str), parse_constant=lambda name: None)
+        text = json.dumps(finite, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode()
 
 
