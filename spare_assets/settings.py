@@ -82,6 +82,12 @@ class RuleBasedEngine(Strict):
 
     kind: Literal["rule_based"] = "rule_based"
     ledger: bool = Field(True, description="Write its replies to the completion ledger like any engine's.")
+    slips: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of captions for which it makes the slips language models make; for the sandbox only.",
+    )
 
 
 class TransformersEngine(Strict):
@@ -110,6 +116,9 @@ class OpenAIEngine(Strict):
     )
     structured: Literal["json_schema", "json_object_schema", "guided_json", "none"] = Field(
         "json_schema", description="How this server is asked for structured output."
+    )
+    token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="What this server calls the reply limit."
     )
     concurrency: int = Field(32, ge=1, description="Requests in flight at once.")
     timeout_seconds: float = Field(300, gt=0, description="Time limit of one attempt.")
@@ -165,7 +174,7 @@ class DownloadSettings(Strict):
 class ClipSettings(Strict):
     """The CLIP model behind checks 1 and 4."""
 
-    model: str = Field(description="open_clip architecture name, or a folder holding config and weights.")
+    model: str = Field(description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one.")
     pretrained: str | None = Field(None, description="open_clip pretrained tag; not used for a folder.")
     device: str = "auto"
     batch_size: int = Field(256, ge=1)

@@ -59,8 +59,8 @@ class TableStore:
 
     def path(self, table: str, source: str | None = None) -> Path:
         """Where a table, or one partition of it, lies."""
-        schema = TABLES[table]
-        if schema.partitioned != (source is not None):
+        schema = TABLES.get(table)
+        if schema is not None and schema.partitioned != (source is not None):
             raise TableError(f"table {table} is {'' if schema.partitioned else 'not '}partitioned by source")
         return self.root / table / ("all.parquet" if source is None else f"source={source}.parquet")
 
@@ -114,6 +114,19 @@ class TableStore:
         path = self.path(table, source)
         path.parent.mkdir(parents=True, exist_ok=True)
         return TableWriter(TABLES[table], path, dict(metadata or {}))
+
+    def put(self, table: str, source: str | None, frame: pl.DataFrame) -> int:
+        """Store a frame that is no table of the graph, atomically, under a name of its own; the rows written."""
+        path = self.path(table, source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(path)
+        try:
+            frame.write_parquet(temporary)
+            _sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return frame.height
 
     def publish(self, *staged: StagedTable) -> None:
         """Rename staged tables into place, one after the other."""

@@ -1,0 +1,154 @@
+"""Assets of the captions room: captions with their quarantine, and the images the surviving pairs need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from spare_assets.captions.images import needed_images, resolve_images
+from spare_assets.captions.readers import check_unreadable, read_captions, smallest_by_hash
+from spare_assets.captions.records import SourceError
+from spare_assets.orchestration.stage import Stage, count_table
+from spare_assets.orchestration.tables import table_out
+from spare_assets.sandbox.corpora import write_corpus
+from spare_assets.settings import Home, fingerprint
+from spare_assets.storage.conservation import conserve
+from spare_assets.storage.schemas import TABLES
+from spare_assets.storage.tables import sorted_by_key
+
+GROUP = "captions"
+
+
+class CaptionsConfig(dg.Config):
+    """What a person may change for one run of `captions`."""
+
+    limit: int | None = Field(
+        default=None, description="Read only this many captions, those with the smallest hash: a trial."
+    )
+    replace_full: bool = Field(default=False, description="Let a trial replace a table of all captions.")
+
+
+def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The assets of this room, for one profile."""
+    settings = home.settings
+    captions_version = fingerprint(1, settings.sources, settings.limits)
+    images_version = fingerprint(
+        1, settings.download, settings.sources, settings.quality.images_of_all_captions
+    )
+
+    @dg.multi_asset(
+        name="captions",
+        outs={
+            "captions": table_out(
+                "captions",
+                group=GROUP,
+                code_version=captions_version,
+                story="Paper 3.1.1. Read from the source's native release files; nothing is dropped in silence: rows "
+                "that cannot be read go to `quarantined_captions`.",
+            ),
+            "quarantined_captions": table_out(
+                "quarantined_captions", group=GROUP, code_version=captions_version
+            ),
+        },
+        partitions_def=sources,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+    )
+    def captions(
+        context: dg.AssetExecutionContext, config: CaptionsConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home, config) as stage:
+            stage.limit_to(config.limit, replace_full=config.replace_full)
+            source = settings.sources[stage.source_key]
+            if source.scenes is not None and source.format != "table":
+                folder = home.resolve(source.files[0]).parent
+                write_corpus(source.format, folder, source.scenes.count, source.scenes.seed)
+            progress = stage.progress(None)
+            read = quarantined = 0
+            with stage.writer("quarantined_captions") as quarantine:
+
+                def readable() -> Iterator[pl.DataFrame]:
+                    nonlocal read, quarantined
+                    for batch in read_captions(stage.source_key, source, home, limits=settings.limits):
+                        quarantine.append(batch.quarantined)
+                        read += batch.captions.height
+                        quarantined += batch.quarantined.height
+                        progress.advance(batch.captions.height + batch.quarantined.height)
+                        yield batch.captions
+
+                batches = readable() if config.limit is None else [smallest_by_hash(readable(), config.limit)]
+                kept = stage.stage("captions", sorted_by_key(batches, TABLES["captions"], stage.scratch))
+            progress.finish()
+            set_aside = quarantine.staged
+            stage.add(set_aside)
+            expected = read if config.limit is None else min(read, config.limit)
+            conserve(
+                "captions",
+                read=expected + quarantined,
+                parts={"read": kept.rows, "quarantined": set_aside.rows},
+            )
+            bad_rows = set_aside.scan().head(5).collect().iter_rows(named=True)
+            try:
+                check_unreadable(
+                    read + quarantined,
+                    quarantined,
+                    settings.limits,
+                    source=stage.source_key,
+                    examples=[f"{row['file']}, line {row['line']}: {row['reason']}" for row in bad_rows],
+                )
+            except SourceError:
+                stage.store.publish(set_aside)
+                raise
+            reasons = set_aside.scan().group_by("reason").agg(rows=pl.len()).sort("rows", descending=True)
+            stage.note(captions_in_source=read, quarantined=quarantined)
+            yield from stage.publish(
+                quarantined_captions={"reasons": count_table(reasons.head(12).collect())},
+                captions={"mean_words": kept.scan().select(pl.col("words").mean()).collect().item() or 0.0},
+            )
+
+    @dg.multi_asset(
+        name="images",
+        outs={
+            "images": table_out(
+                "images",
+                group=GROUP,
+                code_version=images_version,
+                story="Paper 3.3: pairs of images that cannot be had are dropped. Looked for in the source's folder, "
+                "then fetched by URL where the source allows it; verified by decoding. Only images of captions that "
+                "still hold pairs after check 3, unless `quality.images_of_all_captions`.",
+            )
+        },
+        partitions_def=sources,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+    )
+    def images(
+        context: dg.AssetExecutionContext, captions: pl.LazyFrame, grounded_pairs: pl.LazyFrame
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            wanted = (
+                captions
+                if settings.quality.images_of_all_captions
+                else captions.join(grounded_pairs, on="caption_id", how="semi", maintain_order="left")
+            )
+            needed = needed_images(wanted)
+            total = needed.select(pl.len()).collect().item()
+            progress = stage.progress(total)
+            resolved = stage.stage(
+                "images",
+                resolve_images(
+                    needed,
+                    settings.sources[stage.source_key],
+                    home,
+                    settings.download,
+                    previous=stage.earlier("images"),
+                    advance=progress.advance,
+                ),
+            )
+            progress.finish()
+            conserve("images", read=total, parts={"resolved": resolved.rows})
+            statuses = resolved.scan().group_by("status").agg(images=pl.len()).sort("images", descending=True)
+            yield from stage.publish(images={"statuses": count_table(statuses.collect())})
+
+    return [captions, images]

@@ -1,0 +1,169 @@
+"""`spare doctor`: what a profile needs to run here, what is missing, and how to get it. Nothing is loaded or downloaded."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spare_assets.sandbox import SANDBOX_CLIP
+from spare_assets.settings import (
+    DATA_VARIABLE,
+    Home,
+    OpenAIEngine,
+    RuleBasedEngine,
+    SettingsError,
+    SourceSettings,
+    TransformersEngine,
+    VllmEngine,
+)
+from spare_assets.synthesis.prompts import load_prompts
+
+Verdict = Literal["ok", "note", "missing"]
+_STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
+_LOW_DISK_BYTES = 20 * 10**9
+_SANDBOX_DISK_BYTES = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `missing` means that a run would fail."""
+
+    subject: str
+    verdict: Verdict
+    detail: str
+
+
+def findings(home: Home) -> Iterator[Finding]:
+    """Everything a run of this profile depends on, in the order in which a run meets it."""
+    yield Finding("Python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+    yield from _disk(home)
+    yield Finding("data folder", "ok" if home.data.is_dir() else "note", f"{home.data} (set {DATA_VARIABLE} to change it)")
+    for key, source in home.settings.sources.items():
+        yield from _source(home, key, source)
+    yield from _gpu(home)
+    for name in home.settings.engines:
+        yield _engine(home, name)
+    yield _clip(home)
+    try:
+        load_prompts(home.settings.synthesis.prompts)
+        yield Finding("prompts", "ok", home.settings.synthesis.prompts or "shipped")
+    except SettingsError as error:
+        yield Finding("prompts", "missing", str(error))
+
+
+def print_findings(home: Home, *, as_json: bool) -> bool:
+    """Print all findings; True when nothing is missing."""
+    found = list(findings(home))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found]))
+    else:
+        table = Table(title=f"profile {home.settings.name}, home {home.path}", show_lines=False)
+        for column in ("what", "state", "detail"):
+            table.add_column(column, overflow="fold")
+        for finding in found:
+            style = _STYLES[finding.verdict]
+            state = f"[{style}]{finding.verdict}[/{style}]"
+            table.add_row(escape(finding.subject), state, escape(finding.detail))
+        Console().print(table)
+    return all(finding.verdict != "missing" for finding in found)
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    free = shutil.disk_usage(home.path).free
+    needed = _SANDBOX_DISK_BYTES if _all_rendered(home) else _LOW_DISK_BYTES
+    yield Finding("disk", "ok" if free >= needed else "note", f"{free / 1e9:,.0f} GB free under {home.path}")
+    if not os.access(home.path, os.W_OK):
+        yield Finding("home", "missing", f"{home.path} cannot be written: choose another with --home")
+
+
+def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
+    found = [path for pattern in source.files for path in glob.glob(str(home.resolve(pattern)))]
+    if found:
+        size = sum(Path(path).stat().st_size for path in found)
+        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB, licence {source.licence}")
+    elif source.scenes is not None:
+        yield Finding(f"source {key}", "ok", f"{source.scenes.count:,} scenes, rendered when first read")
+    else:
+        patterns = ", ".join(str(home.resolve(pattern)) for pattern in source.files)
+        where = f"; get it from {source.homepage}" if source.homepage else ""
+        yield Finding(f"source {key}", "missing", f"no file matches {patterns}{where} (sources.{key}.files)")
+    if source.scenes is not None:
+        return
+    for image_set, folder in source.image_folders.items():
+        path = home.resolve(folder)
+        if path.is_dir():
+            yield Finding(f"images {key}/{image_set}", "ok", str(path))
+        else:
+            instead = "images with a URL are downloaded" if source.download_images else "its images will be missing"
+            yield Finding(f"images {key}/{image_set}", "note", f"no folder {path}: {instead}")
+    if not source.image_folders and not source.download_images:
+        yield Finding(f"images {key}", "note", f"neither sources.{key}.image_folders nor download_images is set")
+
+
+def _gpu(home: Home) -> Iterator[Finding]:
+    driver = shutil.which("nvidia-smi")
+    if driver or Path("/proc/driver/nvidia").exists():
+        yield Finding("GPU", "ok", "an NVIDIA driver is installed")
+    elif any(isinstance(e, TransformersEngine | VllmEngine) for e in home.settings.engines.values()):
+        yield Finding("GPU", "note", "none found: models run on the CPU, which is slow for the full corpora")
+    else:
+        yield Finding("GPU", "ok", "none found, none needed by this profile")
+
+
+def _engine(home: Home, name: str) -> Finding:
+    engine = home.settings.engines[name]
+    subject = f"engine {name}"
+    if isinstance(engine, RuleBasedEngine):
+        return Finding(subject, "ok", "rule-based, needs nothing")
+    if isinstance(engine, OpenAIEngine):
+        key = engine.api_key_variable
+        if key and not os.environ.get(key):
+            return Finding(subject, "note", f"{engine.base_url}: environment variable {key} is not set")
+        return Finding(subject, "ok", f"{engine.model} at {engine.base_url}")
+    if isinstance(engine, VllmEngine) and importlib.util.find_spec("vllm") is None:
+        return Finding(subject, "missing", "vLLM is not installed: pip install 'spare-assets[vllm]'")
+    return _model(subject, engine.model, engine.revision, f"engines.{name}.model")
+
+
+def _clip(home: Home) -> Finding:
+    clip = home.settings.clip
+    if clip.model == "sandbox":
+        complete = (SANDBOX_CLIP / "open_clip_model.safetensors").is_file()
+        return Finding("CLIP", "ok" if complete else "missing", f"shipped, {SANDBOX_CLIP}")
+    if Path(clip.model).is_dir():
+        return Finding("CLIP", "ok", clip.model)
+    return Finding("CLIP", "note", f"{clip.model}/{clip.pretrained}: downloaded by open_clip when first used, if not cached")
+
+
+def _model(subject: str, model: str, revision: str | None, setting: str) -> Finding:
+    if Path(model).is_dir():
+        return Finding(subject, "ok", f"folder {model}")
+    if model.startswith((".", "/", "~")):
+        return Finding(subject, "missing", f"no folder {model} ({setting})")
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str)
+    pinned = "" if revision else "; no revision pinned"
+    if cached:
+        return Finding(subject, "ok", f"{model}, in the hub cache{pinned}")
+    return Finding(
+        subject, "note", f"{model}: not in the hub cache; get it with `hf download {model}`"
+        f"{f' --revision {revision}' if revision else ''}, or it is downloaded when first used{pinned}"
+    )
+
+
+def _all_rendered(home: Home) -> bool:
+    return all(source.scenes is not None for source in home.settings.sources.values())

@@ -1,0 +1,150 @@
+"""`spare materialize`: the graph in one process, without a daemon, with progress for a person to read."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any
+
+import dagster as dg
+import yaml
+from rich.console import Console
+
+from spare_assets.cli.status import print_funnels
+from spare_assets.definitions import build_defs
+from spare_assets.orchestration import stage
+from spare_assets.orchestration.instance import HOST_TAG, open_instance
+from spare_assets.progress import Beat
+from spare_assets.settings import Home, SettingsError
+
+
+class Terminal:
+    """Shows beats and published tables: a live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.status = console.status("") if console.is_terminal else None
+
+    def start(self, text: str) -> None:
+        """Say what begins."""
+        self.console.print(text, highlight=False)
+        if self.status:
+            self.status.update(text)
+            self.status.start()
+
+    def stop(self) -> None:
+        """Remove the live line."""
+        if self.status:
+            self.status.stop()
+
+    def beat(self, asset: str, source: str, beat: Beat) -> None:
+        """Show progress of a stage."""
+        if self.status and not beat.finished:
+            self.status.update(f"{source} {beat}")
+        elif not self.status:
+            self.console.print(f"  {beat}", highlight=False, markup=False)
+
+    def published(self, table: str, source: str, rows: int) -> None:
+        """Show a table that is now in place."""
+        self.console.print(f"  {table:<24} {rows:>12,} rows", highlight=False, markup=False)
+
+
+class Materialization:
+    """One call of `spare materialize`: a run per source, then one for what spans sources."""
+
+    def __init__(
+        self,
+        home: Home,
+        selection: str,
+        sources: tuple[str, ...],
+        overrides: tuple[str, ...] = (),
+        limit: int | None = None,
+        replace_full: bool = False,
+        verbose: bool = False,
+    ) -> None:
+        self.home, self.verbose = home, verbose
+        declared = list(home.settings.sources)
+        if unknown := sorted(set(sources) - set(declared)):
+            raise SettingsError(f"unknown source {', '.join(unknown)}: the profile declares {', '.join(declared)}")
+        self.sources = [key for key in declared if not sources or key in sources]
+        self.defs = build_defs(home=home)
+        self.keys_by_source, self.keys_over_all = self._selected(selection)
+        self.config = _overrides(overrides)
+        if limit is not None:
+            self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
+
+    def execute(self) -> bool:
+        """Run everything selected. A source that fails does not stop the others; True when none did."""
+        terminal = Terminal(Console())
+        failures: list[str] = []
+        # A terminated run must end like an interrupted one, so that it releases what it holds.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stage.listeners.append(terminal)
+        try:
+            with open_instance(self.home) as instance:
+                for source in self.sources if self.keys_by_source else ():
+                    terminal.start(f"[bold]{source}[/bold]")
+                    failures += self._run(instance, self.keys_by_source, source)
+                if self.keys_over_all:
+                    terminal.start("[bold]all sources[/bold]")
+                    failures += self._run(instance, self.keys_over_all, None)
+        finally:
+            terminal.stop()
+            stage.listeners.remove(terminal)
+        print_funnels(self.home, terminal.console)
+        for failure in failures:
+            terminal.console.print(failure, style="red", highlight=False, markup=False)
+        return not failures
+
+    def _run(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey], source: str | None) -> list[str]:
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        selected = {key.path[-1] for key in keys}
+        result = job.execute_in_process(
+            run_config={
+                "ops": {op: {"config": values} for op, values in self.config.items() if op in selected},
+                "loggers": {"console": {"config": {"log_level": "INFO" if self.verbose else "CRITICAL"}}},
+            },
+            instance=instance,
+            partition_key=source,
+            asset_selection=keys,
+            raise_on_error=False,
+            tags={HOST_TAG: socket.gethostname()},
+        )
+        return [] if result.success else _failures(result, source)
+
+    def _selected(self, selection: str) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
+        graph = self.defs.resolve_asset_graph()
+        try:
+            chosen = dg.AssetSelection.from_string(selection).resolve(graph)
+        except Exception as error:
+            raise SettingsError(f"--select {selection!r}: {error}") from error
+        if not chosen:
+            raise SettingsError(f"--select {selection!r} matches no asset")
+        whole = {key for assets in graph.assets_defs if assets.keys & chosen for key in assets.keys}
+        by_source = [key for key in whole if graph.get(key).partitions_def is not None]
+        return sorted(by_source), sorted(whole - set(by_source))
+
+
+def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    config: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        asset, dot, setting = name.partition(".")
+        if not (equals and dot and asset and setting):
+            raise SettingsError(f"--set {text!r}: write ASSET.SETTING=VALUE")
+        config.setdefault(asset, {})[setting] = yaml.safe_load(value)
+    return config
+
+
+def _failures(result: dg.ExecuteInProcessResult, source: str | None) -> list[str]:
+    where = f"{source}: " if source else ""
+    lines = []
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            lines.append(f"{where}{event.step_key}: {error.message.strip()}")
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and not event.asset_check_evaluation_data.passed:
+            lines.append(f"{where}check {event.asset_check_evaluation_data.check_name} failed")
+    return lines or [f"{where}the run did not finish"]

@@ -1,0 +1,100 @@
+"""Assets of the dataset room: the assembled dataset over all sources, and its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from spare_assets.dataset.assembly import in_key_order, samples
+from spare_assets.dataset.statistics import dataset_statistics
+from spare_assets.orchestration.stage import Stage, count_table
+from spare_assets.orchestration.tables import table_out
+from spare_assets.settings import Home
+from spare_assets.storage.conservation import conserve
+from spare_assets.storage.tables import content_hash
+
+GROUP = "dataset"
+PARTS = ("spatial_captions", "spatial_pairs", "images", "alignment_verdicts")
+
+
+def build(home: Home) -> list[dg.AssetsDefinition]:
+    """The assets of this room, for one profile."""
+    declared = list(home.settings.sources)
+    every_source = dg.AllPartitionMapping()
+
+    @dg.multi_asset(
+        name="spare_dataset",
+        outs={
+            "spare_dataset": table_out(
+                "spare_dataset",
+                group=GROUP,
+                code_version="1",
+                story="Paper 3.2.2. From all declared sources that are materialized; the metadata lists them with "
+                "their content versions, and the absent ones.",
+            )
+        },
+        deps=[dg.AssetDep(name, partition_mapping=every_source) for name in PARTS],
+    )
+    def spare_dataset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            present = materialized(stage, PARTS)
+            assembled = stage.stage(
+                "spare_dataset",
+                pl.concat([samples(*(stage.store.scan(part, source) for part in PARTS)) for source in present]),
+            )
+            pairs = assembled.scan().select(pl.col("pairs").list.len().sum()).collect().item() or 0
+            conserve(
+                "spare_dataset",
+                read=sum(stage.store.rows("spatial_pairs", source) for source in present),
+                parts={"pairs": pairs},
+            )
+            versions = pl.DataFrame(
+                {
+                    "source": present,
+                    "content_version": [content_hash(stage.store.path("spatial_pairs", key)) for key in present],
+                    "pairs": [stage.store.rows("spatial_pairs", key) for key in present],
+                }
+            )
+            stage.note(
+                samples=assembled.rows,
+                pairs=pairs,
+                sources=count_table(versions),
+                absent_sources=dg.MetadataValue.json(sorted(set(declared) - set(present))),
+            )
+            yield from stage.publish()
+
+    @dg.multi_asset(
+        name="dataset_statistics",
+        outs={
+            "dataset_statistics": table_out(
+                "dataset_statistics",
+                group=GROUP,
+                code_version="1",
+                story="Size, Filtered, Words and Gen. Pairs of Table 1 are `captions`, `samples`, `mean_words`, `pairs`.",
+            )
+        },
+        deps=[
+            dg.AssetDep(name, partition_mapping=every_source)
+            for name in ("captions", "spatial_captions", "grounded_pairs", "images", "spatial_pairs")
+        ],
+    )
+    def dataset_statistics_asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            rows = dataset_statistics(stage.store, materialized(stage, ("captions", *PARTS)))
+            stage.stage("dataset_statistics", rows)
+            stage.note(table_1=count_table(rows))
+            yield from stage.publish()
+
+    def materialized(stage: Stage, tables: tuple[str, ...]) -> list[str]:
+        present = [key for key in declared if all(stage.store.exists(table, key) for table in tables)]
+        if not present:
+            raise dg.Failure(
+                f"no declared source ({', '.join(declared)}) is materialized up to spatial_pairs: "
+                "materialize at least one first",
+                allow_retries=False,
+            )
+        return in_key_order(present)
+
+    return [spare_dataset, dataset_statistics_asset]

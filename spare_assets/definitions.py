@@ -1,0 +1,62 @@
+"""The asset graph of one profile, for Dagster's tools (`defs`) and for tests (`build_defs`)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from spare_assets.captions import assets as captions
+from spare_assets.clip import assets as clip
+from spare_assets.dataset import assets as dataset
+from spare_assets.orchestration import conservation_checks
+from spare_assets.orchestration.resources import Engines, clip_encoder
+from spare_assets.orchestration.tables import ParquetTables
+from spare_assets.quality import assets as quality
+from spare_assets.settings import Home, open_home
+from spare_assets.storage.tables import TableStore
+from spare_assets.synthesis import assets as synthesis
+
+SOURCE_PARTITION = "source"
+
+
+def build_defs(
+    profile: str | None = None,
+    home: Home | None = None,
+    resource_overrides: Mapping[str, Any] | None = None,
+    executor: dg.ExecutorDefinition | None = None,
+) -> dg.Definitions:
+    """The graph of a profile: same assets in all, with the profile's sources as partitions.
+
+    Raises SettingsError when the profile, or the home it would write to, cannot be used.
+    """
+    opened = home or open_home(profile)
+    sources = dg.StaticPartitionsDefinition(list(opened.settings.sources))
+    return dg.Definitions(
+        assets=[
+            *captions.build(opened, sources),
+            *synthesis.build(opened, sources),
+            *clip.build(opened, sources),
+            *quality.build(opened, sources),
+            *dataset.build(opened),
+        ],
+        asset_checks=conservation_checks.build(opened, sources),
+        resources={
+            "io_manager": ParquetTables(TableStore(opened.tables)),
+            "engines": Engines(opened),
+            "encoder": clip_encoder(opened),
+            **(resource_overrides or {}),
+        },
+        executor=executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,93 @@
+"""The Dagster instance of a home, and the hygiene of its runs when no daemon watches them (design, law 8)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+
+import dagster as dg
+import psutil
+
+from spare_assets.package_files import package_file
+from spare_assets.settings import Home
+
+STATE_VARIABLE = "SPARE_INSTANCE"
+HOST_TAG = "spare/host"
+_UNFINISHED = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def prepare_instance(home: Home) -> None:
+    """Give the home its instance folder and point this process and its children there.
+
+    An instance file that already lies there is kept: it may have been adapted to a cluster.
+    """
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    configuration = home.dagster / "dagster.yaml"
+    if not configuration.exists():
+        shutil.copyfile(package_file("dagster.yaml"), configuration)
+    os.environ["DAGSTER_HOME"] = os.environ[STATE_VARIABLE] = str(home.dagster)
+
+
+def open_instance(home: Home) -> dg.DagsterInstance:
+    """The home's instance, with runs of dead processes ended and their pool slots free."""
+    prepare_instance(home)
+    instance = dg.DagsterInstance.get()
+    end_dead_runs(instance)
+    return instance
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark unfinished runs whose process is dead as failed and free their pool slots; their run ids.
+
+    A killed run otherwise keeps its place in the `gpu` pool, and later runs wait for it without end.
+    """
+    ended = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+        if run.tags.get(HOST_TAG, socket.gethostname()) != socket.gethostname():
+            continue
+        if (process := _run_process(instance, run.run_id)) is None or _lives(process, run.run_id, instance):
+            continue
+        instance.report_run_failed(run, f"the run's process {process} is gone: it was killed or the machine restarted")
+        ended.append(run.run_id)
+    _free_slots(instance)
+    return ended
+
+
+def _free_slots(instance: dg.DagsterInstance) -> None:
+    """Free pool slots held by runs that have ended."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in {slot.run_id for slot in info.claimed_slots} | {step.run_id for step in info.pending_steps}:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
+
+
+def _run_process(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """Process id of the run's worker, from the first engine event that names one."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        metadata = getattr(event.event_specific_data, "metadata", {}) if event else {}
+        if (value := metadata.get("pid")) is not None:
+            return int(str(value.value))
+    return None
+
+
+def _lives(process: int, run_id: str, instance: dg.DagsterInstance) -> bool:
+    """Whether this process exists and is not a later one that was given the same number."""
+    try:
+        started = psutil.Process(process).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    stats = instance.get_run_stats(run_id)
+    began = stats.start_time or stats.launch_time or stats.enqueued_time
+    return began is None or started <= began + 1

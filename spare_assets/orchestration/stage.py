@@ -1,0 +1,235 @@
+"""One materialization of a stage: reads inputs, stages tables, counts, publishes, reports.
+
+The bridge between Dagster's context and the pure modules. What a stage computes does not belong here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Protocol
+
+import dagster as dg
+import polars as pl
+
+from spare_assets.engines.asking import Tally
+from spare_assets.orchestration.tables import row_count_key
+from spare_assets.progress import Beat, Progress
+from spare_assets.settings import Home, fingerprint
+from spare_assets.storage.catalog import rebuild_catalog
+from spare_assets.storage.schemas import TABLES
+from spare_assets.storage.tables import Rows, StagedTable, TableStore, TableWriter, content_hash
+
+_SAMPLE_ROWS = 5
+_CELL_CHARACTERS = 160
+
+
+class Listener(Protocol):
+    """Hears of a stage's progress besides the run log: the terminal display is one."""
+
+    def beat(self, asset: str, source: str, beat: Beat) -> None: ...
+
+    def published(self, table: str, source: str, rows: int) -> None: ...
+
+
+listeners: list[Listener] = []
+"""Listeners of this process."""
+
+
+class LimitRefused(dg.Failure):
+    """A trial would replace a full table."""
+
+
+class Stage:
+    """One run of one asset for one source, or for none. A context manager: what was not published is removed."""
+
+    def __init__(self, context: dg.AssetExecutionContext, home: Home, overrides: dg.Config | None = None) -> None:
+        self.context, self.home = context, home.claim()
+        self.store = TableStore(home.tables)
+        self.source: str | None = context.partition_key if context.has_partition_key else None
+        self.scratch = home.scratch / f"{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+        self._overrides = {
+            name: value for name, value in (overrides.model_dump() if overrides else {}).items() if value is not None
+        }
+        self._staged: list[StagedTable] = []
+        self._notes: dict[str, Any] = {}
+        self._limits = self._inherited_limits()
+
+    def __enter__(self) -> Stage:
+        self.scratch.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for table in self._staged:
+            table.discard()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @property
+    def source_key(self) -> str:
+        """The source of a partitioned stage."""
+        assert self.source is not None
+        return self.source
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """An input table of this source."""
+        return self.store.scan(table, self.source)
+
+    def earlier(self, table: str, **recorded: str) -> pl.LazyFrame | None:
+        """This stage's own table from before, if it was made under the same recorded conditions."""
+        if not self.store.exists(table, self.source):
+            return None
+        metadata = self.store.metadata(table, self.source)
+        same = all(metadata.get(key) == value for key, value in recorded.items())
+        return self.store.scan(table, self.source) if same else None
+
+    def limit_to(self, limit: int | None, *, replace_full: bool) -> None:
+        """Declare this run a trial of so many captions. Raises LimitRefused where that would replace a full table."""
+        if limit is None:
+            return
+        self._limits[self.source_key] = limit
+        if self.store.exists("captions", self.source) and not replace_full:
+            stored = self._stored_limits("captions").get(self.source_key)
+            if stored is None or stored > limit:
+                held = "all captions" if stored is None else f"{stored:,} captions"
+                raise LimitRefused(
+                    f"{self.store.path('captions', self.source)} holds {held}; a trial of {limit:,} would replace it. "
+                    "Use another home for trials (--home), or say so: --replace-full, or replace_full: true in the "
+                    "Launchpad",
+                    allow_retries=False,
+                )
+
+    def stage(self, table: str, rows: Rows, **recorded: str) -> StagedTable:
+        """Write a table beside its place."""
+        staged = self.store.stage(table, self.source, rows, self._recorded(recorded))
+        self._staged.append(staged)
+        return staged
+
+    def writer(self, table: str, **recorded: str) -> TableWriter:
+        """A writer for stages that fill several tables at once; hand its `staged` to `add`."""
+        return self.store.writer(table, self.source, self._recorded(recorded))
+
+    def add(self, *staged: StagedTable) -> None:
+        """Take staged tables into this publication."""
+        self._staged.extend(staged)
+
+    def note(self, **metadata: Any) -> None:
+        """Metadata for every table of this publication."""
+        self._notes.update(metadata)
+
+    def progress(self, total: int | None) -> Progress:
+        """Progress that beats in the run log, and wherever else somebody listens."""
+        asset = self.context.op_def.name
+
+        def tell(beat: Beat) -> None:
+            self.context.log.info(str(beat))
+            for listener in listeners:
+                listener.beat(asset, self.source or "", beat)
+
+        return Progress(asset, total, tell)
+
+    def publish(self, **per_table: Mapping[str, Any]) -> Iterator[dg.MaterializeResult[None]]:
+        """Rename all staged tables into place and report each.
+
+        `per_table` adds metadata to single tables. Counting belongs before this call: what is published is final.
+        """
+        self.store.publish(*self._staged)
+        rebuild_catalog(self.home.catalog, self.store)
+        for staged in self._staged:
+            for listener in listeners:
+                listener.published(staged.schema.name, self.source or "", staged.rows)
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(staged.schema.name),
+                metadata=self._metadata(staged, per_table.get(staged.schema.name, {})),
+                data_version=dg.DataVersion(content_hash(staged.path)),
+            )
+
+    def _recorded(self, recorded: Mapping[str, str]) -> dict[str, str]:
+        code_versions = self.context.assets_def.code_versions_by_key.values()
+        document = {"profile": self.home.settings.name, "code_version": fingerprint(sorted(map(str, code_versions)))}
+        if self._limits:
+            document["limits"] = json.dumps(self._limits, sort_keys=True)
+        if self._overrides:
+            document["overrides"] = json.dumps(self._overrides, sort_keys=True)
+        return document | dict(recorded)
+
+    def _inherited_limits(self) -> dict[str, int]:
+        limits: dict[str, int] = {}
+        keys = {key for keys in self.context.assets_def.asset_deps.values() for key in keys}
+        for name in sorted(key.path[-1] for key in keys):
+            if name in TABLES:
+                limits |= self._stored_limits(name)
+        return limits
+
+    def _stored_limits(self, table: str) -> dict[str, int]:
+        if not TABLES[table].partitioned:
+            sources: list[str | None] = [None]
+        else:
+            sources = [self.source] if self.source else list(self.home.settings.sources)
+        limits: dict[str, int] = {}
+        for source in sources:
+            if self.store.exists(table, source):
+                limits |= json.loads(self.store.metadata(table, source).get("limits", "{}"))
+        return limits
+
+    def _metadata(self, staged: StagedTable, extra: Mapping[str, Any]) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            row_count_key(self.source): staged.rows,
+            "size_bytes": dg.MetadataValue.int(staged.path.stat().st_size),
+            "path": dg.MetadataValue.path(str(staged.path)),
+            "sample": sample_table(pl.scan_parquet(staged.path)),
+        }
+        if self._limits:
+            metadata["trial_limits"] = dg.MetadataValue.json(self._limits)
+        if self._overrides:
+            metadata["launchpad_overrides"] = dg.MetadataValue.json(self._overrides)
+        return metadata | self._notes | dict(extra)
+
+
+def sample_table(rows: pl.LazyFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:
+    """The first rows of a table, cells cut to a readable length."""
+    head = rows.select(pl.exclude("native", "embedding")).head(_SAMPLE_ROWS).collect()
+    if not head.height:
+        return dg.MetadataValue.md("no rows")
+    records = [
+        dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in head.iter_rows(named=True)
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in head.columns])
+    return dg.MetadataValue.table(records, schema=schema)
+
+
+def count_table(rows: pl.DataFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:
+    """A small table of counts."""
+    if not rows.height:
+        return dg.MetadataValue.md("none")
+    records = [dg.TableRecord({key: _cell(value) for key, value in row.items()}) for row in rows.iter_rows(named=True)]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in rows.columns]))
+
+
+def _cell(value: Any) -> str | int | float | bool:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return round(value, 4)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+
+
+def tally_metadata(tally: Tally) -> dict[str, Any]:
+    """What asking cost, for the asset page."""
+    metadata: dict[str, Any] = {
+        "requests_asked": tally.asked,
+        "answered_before": tally.answered_before,
+        "requests_failed": tally.failed,
+        "prompt_tokens": tally.prompt_tokens,
+        "completion_tokens": tally.completion_tokens,
+    }
+    if tally.warnings:
+        metadata["ledger_warnings"] = dg.MetadataValue.text("\n".join(tally.warnings))
+    return metadata

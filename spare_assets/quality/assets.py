@@ -1,0 +1,325 @@
+"""Assets of the quality room: five checks, each a verdict table and the pairs it keeps, and the drop ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from spare_assets.dataset.funnel import CHECKS, drop_reasons, unscored_rows
+from spare_assets.orchestration.resources import Engines
+from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
+from spare_assets.orchestration.tables import table_out
+from spare_assets.quality.alignment import alignment_verdicts
+from spare_assets.quality.deduplication import deduplication_verdicts
+from spare_assets.quality.grounding import grounding_verdicts
+from spare_assets.quality.references import reference_verdicts
+from spare_assets.quality.rejections import rejected_pairs
+from spare_assets.quality.spatial_verification import judgements, pair_question, sample_question, spatial_verdicts
+from spare_assets.settings import Home, fingerprint
+from spare_assets.storage.conservation import check_failed, conserve
+from spare_assets.storage.tables import Rows
+from spare_assets.synthesis.prompts import load_prompts
+
+GROUP = "quality"
+PAIR_BATCH = 2_000
+
+
+class DeduplicationConfig(dg.Config):
+    """What a person may change for one run of check 1."""
+
+    duplicate_cosine: float | None = Field(
+        default=None, description="Drop above this question cosine, instead of the profile's."
+    )
+
+
+class GroundingConfig(dg.Config):
+    """What a person may change for one run of check 3."""
+
+    minimum_grounding: float | None = Field(
+        default=None, description="Keep from this share of the answer's words, instead of the profile's."
+    )
+
+
+class AlignmentConfig(dg.Config):
+    """What a person may change for one run of check 4."""
+
+    minimum_alignment: float | None = Field(
+        default=None, description="Keep from this image-question similarity, instead of the profile's."
+    )
+
+
+class VerificationConfig(dg.Config):
+    """What a person may change for one run of check 5."""
+
+    minimum_probability: float | None = Field(
+        default=None, description="Keep from this p(yes), instead of the profile's."
+    )
+
+
+def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The assets of this room, for one profile."""
+    settings = home.settings
+    quality = settings.quality
+    one_run_per_source = dg.BackfillPolicy.multi_run(1)
+
+    deduplication_version = fingerprint(1, quality.duplicate_cosine)
+
+    @dg.multi_asset(
+        name="deduplicated_pairs",
+        outs={
+            "deduplicated_pairs": table_out(
+                "deduplicated_pairs",
+                group=GROUP,
+                code_version=deduplication_version,
+                story="Paper 3.3, check 1. Within a sample, in generation order: the same question, then a CLIP cosine "
+                "above the cut-off with an earlier kept question.",
+            ),
+            "deduplication_verdicts": table_out(
+                "deduplication_verdicts", group=GROUP, code_version=deduplication_version
+            ),
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+    )
+    def deduplicated_pairs(
+        context: dg.AssetExecutionContext,
+        config: DeduplicationConfig,
+        qa_pairs: pl.LazyFrame,
+        question_embeddings: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        cosine = quality.duplicate_cosine if config.duplicate_cosine is None else config.duplicate_cosine
+        with Stage(context, home, config) as stage:
+            yield from checked(
+                stage, "deduplication", qa_pairs, deduplication_verdicts(qa_pairs, question_embeddings, cosine)
+            )
+
+    reference_version = fingerprint(1, quality.reference_terms)
+
+    @dg.multi_asset(
+        name="reference_checked_pairs",
+        outs={
+            "reference_checked_pairs": table_out(
+                "reference_checked_pairs",
+                group=GROUP,
+                code_version=reference_version,
+                story="Paper 3.3, check 2. Pairs that speak of the description instead of the image are dropped.",
+            ),
+            "reference_verdicts": table_out("reference_verdicts", group=GROUP, code_version=reference_version),
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+    )
+    def reference_checked_pairs(
+        context: dg.AssetExecutionContext, deduplicated_pairs: pl.LazyFrame
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            verdicts = reference_verdicts(deduplicated_pairs, quality.reference_terms)
+            yield from checked(stage, "reference", deduplicated_pairs, verdicts)
+
+    grounding_version = fingerprint(1, quality.minimum_grounding)
+
+    @dg.multi_asset(
+        name="grounded_pairs",
+        outs={
+            "grounded_pairs": table_out(
+                "grounded_pairs",
+                group=GROUP,
+                code_version=grounding_version,
+                story="Paper 3.3, check 3. The answer, or key phrases of it, must stand in the caption.",
+            ),
+            "grounding_verdicts": table_out("grounding_verdicts", group=GROUP, code_version=grounding_version),
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+    )
+    def grounded_pairs(
+        context: dg.AssetExecutionContext,
+        config: GroundingConfig,
+        reference_checked_pairs: pl.LazyFrame,
+        spatial_captions: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        minimum = quality.minimum_grounding if config.minimum_grounding is None else config.minimum_grounding
+        with Stage(context, home, config) as stage:
+            verdicts = grounding_verdicts(reference_checked_pairs, spatial_captions, minimum)
+            yield from checked(stage, "grounding", reference_checked_pairs, verdicts)
+
+    alignment_version = fingerprint(
+        1, quality.alignment, quality.minimum_alignment, quality.alignment_weight, quality.alignment_prefix
+    )
+
+    @dg.multi_asset(
+        name="aligned_pairs",
+        outs={
+            "aligned_pairs": table_out(
+                "aligned_pairs",
+                group=GROUP,
+                code_version=alignment_version,
+                story="Paper 3.3, check 4. CLIP similarity of image and question. Pairs that pass without an image "
+                "carry no score and are a line of their own in the funnel.",
+            ),
+            "alignment_verdicts": table_out("alignment_verdicts", group=GROUP, code_version=alignment_version),
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+    )
+    def aligned_pairs(
+        context: dg.AssetExecutionContext,
+        config: AlignmentConfig,
+        grounded_pairs: pl.LazyFrame,
+        question_embeddings: pl.LazyFrame,
+        image_embeddings: pl.LazyFrame,
+        images: pl.LazyFrame,
+        spatial_captions: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        minimum = quality.minimum_alignment if config.minimum_alignment is None else config.minimum_alignment
+        with Stage(context, home, config) as stage:
+            caption_images = spatial_captions.select("caption_id", "image_id").join(
+                images.select("image_id", "status"), on="image_id", how="left", maintain_order="left"
+            )
+            verdicts = alignment_verdicts(
+                grounded_pairs,
+                question_embeddings,
+                image_embeddings,
+                caption_images,
+                mode=quality.alignment,
+                minimum=minimum,
+                weight=quality.alignment_weight,
+            )
+            yield from checked(stage, "alignment", grounded_pairs, verdicts)
+
+    verification_version = fingerprint(
+        1,
+        load_prompts(settings.synthesis.prompts).fingerprint,
+        settings.engines[quality.verification_engine],
+        quality.verification,
+        quality.minimum_probability,
+    )
+
+    @dg.multi_asset(
+        name="spatial_pairs",
+        outs={
+            "spatial_pairs": table_out(
+                "spatial_pairs",
+                group=GROUP,
+                code_version=verification_version,
+                story="Paper 3.3, check 5. An engine judges whether the pair itself asks about space. Pairs dropped by "
+                "this check alone are the benign ones of 4.5.2.",
+            ),
+            "spatial_verdicts": table_out("spatial_verdicts", group=GROUP, code_version=verification_version),
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+        pool="gpu",
+    )
+    def spatial_pairs(
+        context: dg.AssetExecutionContext,
+        config: VerificationConfig,
+        engines: dg.ResourceParam[Engines],
+        aligned_pairs: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        minimum = quality.minimum_probability if config.minimum_probability is None else config.minimum_probability
+        with Stage(context, home, config) as stage:
+            engine = quality.verification_engine
+            analyst = engines.analyst(engine)
+            per_sample = quality.verification == "per_sample"
+            questions = sample_rows(aligned_pairs) if per_sample else aligned_pairs
+            total = questions.select(pl.len()).collect().item()
+            task = "judge_pairs" if per_sample else "judge_pair"
+            ask = sample_question if per_sample else pair_question
+            with engines.inquiry(engine, task, stage, stage.progress(total)) as inquiry:
+                tally = inquiry.ask(
+                    questions.collect_batches(chunk_size=PAIR_BATCH, maintain_order=True),
+                    lambda row: ask(analyst, row),
+                )
+                judged = judgements(inquiry.answers())
+                stage.note(**tally_metadata(tally))
+                yield from checked(stage, "spatial", aligned_pairs, spatial_verdicts(judged, minimum))
+
+    @dg.multi_asset(
+        name="rejected_pairs",
+        outs={
+            "rejected_pairs": table_out(
+                "rejected_pairs",
+                group=GROUP,
+                code_version="1",
+                story="With `spatial_pairs`, every generated pair. Query it: which check, which score, which caption.",
+            )
+        },
+        partitions_def=sources,
+        backfill_policy=one_run_per_source,
+    )
+    def rejected_pairs_asset(
+        context: dg.AssetExecutionContext,
+        qa_pairs: pl.LazyFrame,
+        spatial_captions: pl.LazyFrame,
+        deduplication_verdicts: pl.LazyFrame,
+        reference_verdicts: pl.LazyFrame,
+        grounding_verdicts: pl.LazyFrame,
+        alignment_verdicts: pl.LazyFrame,
+        spatial_verdicts: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            verdicts = {
+                "deduplication": deduplication_verdicts,
+                "reference": reference_verdicts,
+                "grounding": grounding_verdicts,
+                "alignment": alignment_verdicts,
+                "spatial": spatial_verdicts,
+            }
+            rejected = stage.stage("rejected_pairs", rejected_pairs(qa_pairs, spatial_captions, verdicts))
+            survivors = verdicts["spatial"].filter("kept").select(pl.len()).collect().item()
+            conserve(
+                "rejected_pairs",
+                read=stage.store.rows("qa_pairs", stage.source),
+                parts={"rejected": rejected.rows, "survivors": survivors},
+            )
+            by_check = rejected.scan().group_by("check").agg(pairs=pl.len()).sort("pairs", descending=True)
+            yield from stage.publish(rejected_pairs={"by_check": count_table(by_check.collect())})
+
+    def checked(
+        stage: Stage, check: str, pairs: pl.LazyFrame, rows: Rows
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Publish a check: its verdicts and the pairs they keep, once the counts add up."""
+        kept_table, verdict_table = CHECKS[check]
+        verdicts = stage.stage(verdict_table, rows)
+        passed = verdicts.scan().filter("kept")
+        kept = stage.stage(kept_table, pairs.join(passed, on="pair_id", how="semi", maintain_order="left"))
+        read = pairs.select(pl.len()).collect().item()
+        dropped, unscored, failed = (
+            verdicts.scan()
+            .select(
+                (~pl.col("kept")).sum().alias("dropped"),
+                (pl.col("kept") & unscored_rows()).sum().alias("unscored"),
+                pl.col("reason").str.starts_with("failed").sum().alias("failed"),
+            )
+            .collect()
+            .row(0)
+        )
+        conserve(kept_table, read=read, parts={"kept": kept.rows, "dropped": dropped})
+        check_failed(kept_table, read, failed, settings.limits.failed_request_share)
+        stage.note(read=read, kept=kept.rows, dropped=dropped)
+        if unscored:
+            stage.note(passed_unscored=unscored)
+        reasons = count_table(drop_reasons(verdicts.scan()))
+        yield from stage.publish(**{kept_table: {"dropped_because": reasons}, verdict_table: {"dropped_because": reasons}})
+
+    return [
+        deduplicated_pairs,
+        reference_checked_pairs,
+        grounded_pairs,
+        aligned_pairs,
+        spatial_pairs,
+        rejected_pairs_asset,
+    ]
+
+
+def sample_rows(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """One row per sample with its pairs as a list, in order, for a check that asks once per sample."""
+    return (
+        pairs.sort("caption_id", "position")
+        .group_by("caption_id", "source", maintain_order=True)
+        .agg(pairs=pl.struct("pair_id", "position", "question", "answer"))
+    )

@@ -1,0 +1,153 @@
+"""Assets of the synthesis room: the spatial pre-filter and the generated pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from spare_assets.orchestration.resources import Engines
+from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
+from spare_assets.orchestration.tables import table_out
+from spare_assets.settings import Home, fingerprint
+from spare_assets.storage.conservation import check_failed, conserve
+from spare_assets.synthesis.generation import generated_pairs, pairs_question
+from spare_assets.synthesis.prompts import load_prompts
+from spare_assets.synthesis.spatial_filter import caption_question, caption_verdicts
+
+GROUP = "synthesis"
+CAPTION_BATCH = 1_000
+
+
+class FilterConfig(dg.Config):
+    """What a person may change for one run of `spatial_captions`."""
+
+    minimum_probability: float | None = Field(
+        default=None, description="p(yes) from which a caption counts as spatial, instead of the profile's."
+    )
+
+
+def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The assets of this room, for one profile."""
+    settings = home.settings
+    synthesis = settings.synthesis
+    prompts = load_prompts(synthesis.prompts).fingerprint
+    filter_version = fingerprint(
+        1, prompts, settings.engines[synthesis.filter_engine], synthesis.minimum_probability
+    )
+    generation_version = fingerprint(
+        1, prompts, settings.engines[synthesis.generation_engine], synthesis.max_new_tokens, synthesis.max_pairs
+    )
+
+    @dg.multi_asset(
+        name="spatial_captions",
+        outs={
+            "spatial_captions": table_out(
+                "spatial_captions",
+                group=GROUP,
+                code_version=filter_version,
+                story="Paper 3.2.1, step 1, and B.2. A false positive makes the generator invent relations, so "
+                "precision goes before recall.",
+            ),
+            "caption_verdicts": table_out("caption_verdicts", group=GROUP, code_version=filter_version),
+        },
+        partitions_def=sources,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        pool="gpu",
+    )
+    def spatial_captions(
+        context: dg.AssetExecutionContext,
+        config: FilterConfig,
+        engines: dg.ResourceParam[Engines],
+        captions: pl.LazyFrame,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        minimum = synthesis.minimum_probability if config.minimum_probability is None else config.minimum_probability
+        with Stage(context, home, config) as stage:
+            rows = stage.store.rows("captions", stage.source)
+            analyst = engines.analyst(synthesis.filter_engine)
+            with engines.inquiry(synthesis.filter_engine, "judge_caption", stage, stage.progress(rows)) as inquiry:
+                questions = captions.select("caption_id", "source", "caption")
+                tally = inquiry.ask(
+                    questions.collect_batches(chunk_size=CAPTION_BATCH, maintain_order=True),
+                    lambda row: caption_question(analyst, row),
+                )
+                verdicts = stage.stage("caption_verdicts", caption_verdicts(inquiry.answers(), minimum))
+            spatial = verdicts.scan().filter("kept")
+            kept = stage.stage(
+                "spatial_captions", captions.join(spatial, on="caption_id", how="semi", maintain_order="left")
+            )
+            outcomes = verdicts.scan().group_by("outcome", "kept").agg(captions=pl.len()).collect()
+            failed = int(outcomes.filter(pl.col("outcome") == "failed")["captions"].sum())
+            dropped = int(outcomes.filter(~pl.col("kept") & (pl.col("outcome") != "failed"))["captions"].sum())
+            conserve(
+                "spatial_captions",
+                read=rows,
+                parts={"spatial": kept.rows, "not spatial": dropped, "failed": failed},
+            )
+            check_failed("spatial_captions", rows, failed, settings.limits.failed_request_share)
+            stage.note(**tally_metadata(tally), read=rows, kept=kept.rows, dropped=rows - kept.rows)
+            yield from stage.publish(
+                caption_verdicts={"outcomes": count_table(outcomes.sort("captions", descending=True))}
+            )
+
+    @dg.multi_asset(
+        name="qa_pairs",
+        outs={
+            "qa_pairs": table_out(
+                "qa_pairs",
+                group=GROUP,
+                code_version=generation_version,
+                story="Paper 3.2.1, step 2, and Table 10. Greedy decoding into a JSON list; a reply cut by the limit "
+                "keeps its complete pairs.",
+            ),
+            "generation_outcomes": table_out(
+                "generation_outcomes", group=GROUP, code_version=generation_version
+            ),
+        },
+        partitions_def=sources,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        pool="gpu",
+    )
+    def qa_pairs(
+        context: dg.AssetExecutionContext, engines: dg.ResourceParam[Engines], spatial_captions: pl.LazyFrame
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            rows = stage.store.rows("spatial_captions", stage.source)
+            engine = synthesis.generation_engine
+            analyst = engines.analyst(engine)
+            with (
+                engines.inquiry(engine, "write_pairs", stage, stage.progress(rows)) as inquiry,
+                stage.writer("qa_pairs") as pairs,
+                stage.writer("generation_outcomes") as outcomes,
+            ):
+                questions = spatial_captions.select("caption_id", "source", "caption")
+                tally = inquiry.ask(
+                    questions.collect_batches(chunk_size=CAPTION_BATCH, maintain_order=True),
+                    lambda row: pairs_question(analyst, row),
+                )
+                for batch in generated_pairs(inquiry.answers(), synthesis.max_pairs):
+                    pairs.append(batch.pairs)
+                    outcomes.append(batch.outcomes)
+            stage.add(pairs.staged, outcomes.staged)
+            counts = outcomes.staged.scan().group_by("outcome").agg(captions=pl.len(), pairs=pl.col("pairs").sum())
+            by_outcome = counts.sort("captions", descending=True).collect()
+            failed = int(by_outcome.filter(pl.col("outcome") == "failed")["captions"].sum())
+            with_pairs = pairs.staged.scan().select(pl.col("caption_id").n_unique()).collect().item()
+            with_none = (
+                outcomes.staged.scan()
+                .filter((pl.col("pairs") == 0) & (pl.col("outcome") != "failed"))
+                .select(pl.len())
+                .collect()
+                .item()
+            )
+            conserve(
+                "qa_pairs", read=rows, parts={"with pairs": with_pairs, "with none": with_none, "failed": failed}
+            )
+            conserve("qa_pairs", read=int(by_outcome["pairs"].sum()), parts={"pairs": pairs.staged.rows})
+            check_failed("qa_pairs", rows, failed, settings.limits.failed_request_share)
+            stage.note(**tally_metadata(tally), read=rows, kept=with_pairs)
+            yield from stage.publish(generation_outcomes={"outcomes": count_table(by_outcome)})
+
+    return [spatial_captions, qa_pairs]
