@@ -24,7 +24,7 @@ _FENCE = re.compile(r"```[A-Za-z]*\s(.*?)(?:```|\Z)", re.DOTALL)
 _STRUCTURE = re.compile(r'[{}\[\]"]')
 _STRING_REST = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _WORD = re.compile(r"[^\W_]+")
-# Numbers as floats: an integer of a megabyte would take quadratic time. Not strict: strings may hold line breaks.
+# Numbers as floats: an integer of a megabyte takes quadratic time. Not strict: strings may hold line breaks.
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)
 
 
@@ -32,9 +32,9 @@ _DECODER = json.JSONDecoder(strict=False, parse_int=float)
 class ParsedPairs:
     """The pairs of one reply, (question, answer) in reply order, and how reading it went.
 
-    `ok`: a list as asked for, with pairs. `none`: such a list without any. `truncated`: cut off; complete pairs
-    are kept. `malformed`: not what was asked for; complete pairs are kept here too. `reason` says what was left
-    out.
+    `ok`: a list as asked for, with pairs. `none`: such a list without any. `truncated`: cut off; complete
+    pairs are kept. `malformed`: not what was asked for; complete pairs are kept here too. `reason` says what
+    was left out.
     """
 
     outcome: Outcome
@@ -77,8 +77,8 @@ def parse_pairs(text: str, finish_reason: str, max_pairs: int) -> ParsedPairs:
 
     A JSON list of {"question", "answer"} objects is read as it is, inside an object with no other list, in a
     code fence, or with prose around it. From anything else every complete object with both texts is kept, in
-    order. Control characters and lone surrogates go, white space is squeezed; blank and overlong texts and pairs
-    beyond `max_pairs` are left out and counted in the reason.
+    order. Control characters and lone surrogates go, white space is squeezed; blank and overlong texts and
+    pairs beyond `max_pairs` are left out and counted in the reason.
     """
     text = text.strip().strip("\ufeff")
     cut = finish_reason == "length"
@@ -102,7 +102,7 @@ def parse_pairs(text: str, finish_reason: str, max_pairs: int) -> ParsedPairs:
 
 
 def parse_yes_no(text: str, choices: Sequence[str] = ("yes", "no")) -> bool | None:
-    """Whether a reply says the first choice (or true) and not the second (or false); None for both or neither.
+    """Whether a reply says the first choice (or true) not the second (or false); None for neither or both.
 
     Case, punctuation and the words around it do not count, so {"spatial": true} is a yes.
     """
