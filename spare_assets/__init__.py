@@ -3,3 +3,8 @@
 Each folder is a room. Stage rooms (captions, synthesis, quality, dataset) hold pure modules beside a thin
 `assets.py` of Dagster shells; storage, engines, clip, relations and sandbox know nothing of Dagster.
 """
+
+import os
+
+# Two OpenMP threads that spin beside another busy process make torch ten times slower. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

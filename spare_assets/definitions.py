@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import dagster as dg
-
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from spare_assets.captions import assets as captions
 from spare_assets.clip import assets as clip
@@ -24,8 +18,6 @@ from spare_assets.quality import assets as quality
 from spare_assets.settings import Home, open_home
 from spare_assets.storage.tables import TableStore
 from spare_assets.synthesis import assets as synthesis
-
-SOURCE_PARTITION = "source"
 
 
 def build_defs(
@@ -40,6 +32,8 @@ def build_defs(
     """
     opened = home or open_home(profile)
     sources = dg.StaticPartitionsDefinition(list(opened.settings.sources))
+    # Partitioned checks are announced as a preview on every load.
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     return dg.Definitions(
         assets=[
             *captions.build(opened, sources),

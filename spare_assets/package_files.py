@@ -13,7 +13,7 @@ _IN_PACKAGE = {
 
 
 def package_file(name: str) -> Path:
-    """Where `prompts`, `dagster.yaml` or `workspace.yaml` lies: in the installed package, else at the top of a checkout.
+    """Where one of these files lies: in the installed package, else at the top of a checkout.
 
     Raises FileNotFoundError when the installation is incomplete.
     """

@@ -150,7 +150,10 @@ class SynthesisSettings(Strict):
     filter_engine: str = Field(description="Engine that judges whether a caption is spatial.")
     generation_engine: str = Field(description="Engine that writes the pairs.")
     minimum_probability: float = Field(
-        0.5, ge=0, le=1, description="p(yes) from which a caption counts as spatial, where the engine gives one."
+        0.5,
+        ge=0,
+        le=1,
+        description="p(yes) from which a caption counts as spatial, where the engine gives one.",
     )
     max_new_tokens: int = Field(8192, ge=1, description="Reply limit of generation (paper: 8,192).")
     max_pairs: int = Field(64, ge=1, description="Bound of the reply schema; longer lists loop.")
@@ -174,7 +177,9 @@ class DownloadSettings(Strict):
 class ClipSettings(Strict):
     """The CLIP model behind checks 1 and 4."""
 
-    model: str = Field(description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one.")
+    model: str = Field(
+        description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one."
+    )
     pretrained: str | None = Field(None, description="open_clip pretrained tag; not used for a folder.")
     device: str = "auto"
     batch_size: int = Field(256, ge=1)
@@ -286,8 +291,7 @@ def load_settings(profile: str) -> Settings:
         settings = Settings.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}"
-            for item in error.errors()
+            f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}" for item in error.errors()
         ]
         raise SettingsError("\n".join([f"{path}: settings that do not fit:", *lines])) from error
     if settings.data and path.parent != PROFILES:

@@ -35,9 +35,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     """The assets of this room, for one profile."""
     settings = home.settings
     captions_version = fingerprint(1, settings.sources, settings.limits)
-    images_version = fingerprint(
-        1, settings.download, settings.sources, settings.quality.images_of_all_captions
-    )
+    images_version = fingerprint(1, settings.download, settings.sources, settings.quality.images_of_all_captions)
 
     @dg.multi_asset(
         name="captions",
@@ -49,16 +47,12 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 story="Paper 3.1.1. Read from the source's native release files; nothing is dropped in silence: rows "
                 "that cannot be read go to `quarantined_captions`.",
             ),
-            "quarantined_captions": table_out(
-                "quarantined_captions", group=GROUP, code_version=captions_version
-            ),
+            "quarantined_captions": table_out("quarantined_captions", group=GROUP, code_version=captions_version),
         },
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
     )
-    def captions(
-        context: dg.AssetExecutionContext, config: CaptionsConfig
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    def captions(context: dg.AssetExecutionContext, config: CaptionsConfig) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home, config) as stage:
             stage.limit_to(config.limit, replace_full=config.replace_full)
             source = settings.sources[stage.source_key]

@@ -1,8 +1,7 @@
-"""`spare doctor`: what a profile needs to run here, what is missing, and how to get it. Nothing is loaded or downloaded."""
+"""`spare doctor`: what a profile needs to run here, what is missing, and how to get it. Nothing is loaded."""
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import json
 import os
@@ -50,7 +49,11 @@ def findings(home: Home) -> Iterator[Finding]:
     """Everything a run of this profile depends on, in the order in which a run meets it."""
     yield Finding("Python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield from _disk(home)
-    yield Finding("data folder", "ok" if home.data.is_dir() else "note", f"{home.data} (set {DATA_VARIABLE} to change it)")
+    yield Finding(
+        "data folder",
+        "ok" if home.data.is_dir() else "note",
+        f"{home.data} (set {DATA_VARIABLE} to change it)",
+    )
     for key, source in home.settings.sources.items():
         yield from _source(home, key, source)
     yield from _gpu(home)
@@ -90,9 +93,9 @@ def _disk(home: Home) -> Iterator[Finding]:
 
 
 def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
-    found = [path for pattern in source.files for path in glob.glob(str(home.resolve(pattern)))]
+    found = [path for pattern in source.files for path in home.data.glob(pattern)]
     if found:
-        size = sum(Path(path).stat().st_size for path in found)
+        size = sum(path.stat().st_size for path in found)
         yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB, licence {source.licence}")
     elif source.scenes is not None:
         yield Finding(f"source {key}", "ok", f"{source.scenes.count:,} scenes, rendered when first read")
@@ -145,7 +148,11 @@ def _clip(home: Home) -> Finding:
         return Finding("CLIP", "ok" if complete else "missing", f"shipped, {SANDBOX_CLIP}")
     if Path(clip.model).is_dir():
         return Finding("CLIP", "ok", clip.model)
-    return Finding("CLIP", "note", f"{clip.model}/{clip.pretrained}: downloaded by open_clip when first used, if not cached")
+    return Finding(
+        "CLIP",
+        "note",
+        f"{clip.model}/{clip.pretrained}: downloaded by open_clip when first used, if not cached",
+    )
 
 
 def _model(subject: str, model: str, revision: str | None, setting: str) -> Finding:
@@ -160,8 +167,10 @@ def _model(subject: str, model: str, revision: str | None, setting: str) -> Find
     if cached:
         return Finding(subject, "ok", f"{model}, in the hub cache{pinned}")
     return Finding(
-        subject, "note", f"{model}: not in the hub cache; get it with `hf download {model}`"
-        f"{f' --revision {revision}' if revision else ''}, or it is downloaded when first used{pinned}"
+        subject,
+        "note",
+        f"{model}: not in the hub cache; get it with `hf download {model}`"
+        f"{f' --revision {revision}' if revision else ''}, or it is downloaded when first used{pinned}",
     )
 
 

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import click
 
 from spare_assets.settings import Home, SettingsError, available_profiles, open_home
@@ -50,7 +48,9 @@ def main() -> None:
 
 
 @main.command(cls=ProfileCommand)
-@click.option("--select", "selection", default="*", help="Assets, in Dagster's selection syntax, e.g. 'aligned_pairs+'.")
+@click.option(
+    "--select", "selection", default="*", help="Assets, in Dagster's selection syntax, e.g. 'aligned_pairs+'."
+)
 @click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. Default: all.")
 @click.option("--limit", type=click.IntRange(min=1), help="A trial of this many captions per source.")
 @click.option("--replace-full", is_flag=True, help="Let a trial replace tables of all captions.")

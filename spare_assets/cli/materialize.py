@@ -145,6 +145,9 @@ def _failures(result: dg.ExecuteInProcessResult, source: str | None) -> list[str
             while error.cause is not None:
                 error = error.cause
             lines.append(f"{where}{event.step_key}: {error.message.strip()}")
-        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and not event.asset_check_evaluation_data.passed:
+        elif (
+            event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            and not event.asset_check_evaluation_data.passed
+        ):
             lines.append(f"{where}check {event.asset_check_evaluation_data.check_name} failed")
     return lines or [f"{where}the run did not finish"]

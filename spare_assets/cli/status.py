@@ -45,7 +45,11 @@ def print_funnels(home: Home, console: Console) -> None:
         console.print(f"trial runs, not all captions: {', '.join(trials)}", highlight=False)
     if store.exists("spare_dataset"):
         rows = store.rows("spare_dataset")
-        console.print(f"spare_dataset: {rows:,} samples in {store.path('spare_dataset')}", highlight=False, soft_wrap=True)
+        console.print(
+            f"spare_dataset: {rows:,} samples in {store.path('spare_dataset')}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"SQL over every table: {home.catalog}", highlight=False, soft_wrap=True)
 
 

@@ -22,11 +22,14 @@ class Encoder(Protocol):
     """Turns texts and image files into unit vectors, half precision."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Identifies the model; known without loading it."""
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float16]: ...
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float16]:
+        """One row per text."""
 
-    def encode_images(self, paths: Sequence[Path]) -> NDArray[np.float16]: ...
+    def encode_images(self, paths: Sequence[Path]) -> NDArray[np.float16]:
+        """One row per image file."""
 
 
 def question_embeddings(

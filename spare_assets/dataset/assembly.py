@@ -9,23 +9,24 @@ import polars as pl
 from spare_assets.storage.schemas import TABLES
 
 
-def samples(
-    captions: pl.LazyFrame, pairs: pl.LazyFrame, images: pl.LazyFrame, alignment: pl.LazyFrame
-) -> pl.LazyFrame:
+def samples(captions: pl.LazyFrame, pairs: pl.LazyFrame, images: pl.LazyFrame, alignment: pl.LazyFrame) -> pl.LazyFrame:
     """Samples of one source, sorted by caption_id: every caption that still holds a pair, with its pairs in order.
 
     `captions`, `pairs`, `images` and `alignment` are the source's spatial_captions, spatial_pairs, images and
     alignment_verdicts.
     """
     lists = (
-        pairs.join(alignment.select("pair_id", alignment_score="score"), on="pair_id", how="left", maintain_order="left")
+        pairs.join(
+            alignment.select("pair_id", alignment_score="score"),
+            on="pair_id",
+            how="left",
+            maintain_order="left",
+        )
         .sort("caption_id", "position")
         .group_by("caption_id", maintain_order=True)
         .agg(pairs=pl.struct("pair_id", "question", "answer", "alignment_score"))
     )
-    usable = images.filter(pl.col("status") == "ok").select(
-        "image_id", image_path="path", image_sha256="sha256"
-    )
+    usable = images.filter(pl.col("status") == "ok").select("image_id", image_path="path", image_sha256="sha256")
     return (
         captions.join(lists, on="caption_id", how="inner")
         .join(usable, on="image_id", how="left")

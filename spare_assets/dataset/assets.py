@@ -72,7 +72,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                 "dataset_statistics",
                 group=GROUP,
                 code_version="1",
-                story="Size, Filtered, Words and Gen. Pairs of Table 1 are `captions`, `samples`, `mean_words`, `pairs`.",
+                story="Table 1: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs `pairs`.",
             )
         },
         deps=[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from spare_assets.dataset.assembly import in_key_order
@@ -15,7 +17,7 @@ def dataset_statistics(store: TableStore, sources: list[str]) -> pl.DataFrame:
     """One row per materialized source and one in total; columns as in the table `dataset_statistics`."""
     rows = [_source_row(store, source) for source in in_key_order(sources)]
     counts = ("captions", "spatial_captions", "captions_with_image", "samples", "pairs")
-    total: dict[str, object] = {name: sum(int(row[name]) for row in rows) for name in counts}
+    total: dict[str, Any] = {name: sum(int(row[name]) for row in rows) for name in counts}
     words = sum(row["words"] for row in rows)
     total |= {"source": TOTAL, "words": words}
     frame = pl.DataFrame([*rows, total])
@@ -24,7 +26,7 @@ def dataset_statistics(store: TableStore, sources: list[str]) -> pl.DataFrame:
     ).select(TABLES["dataset_statistics"].names)
 
 
-def _source_row(store: TableStore, source: str) -> dict[str, str | int | float]:
+def _source_row(store: TableStore, source: str) -> dict[str, Any]:
     captions = store.scan("captions", source)
     words = captions.select(pl.col("words").sum()).collect().item()
     images = store.scan("images", source).filter(pl.col("status") == "ok")

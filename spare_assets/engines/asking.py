@@ -174,9 +174,7 @@ class Inquiry:
         if reply.error is not None:
             self.tally.failed += 1
             self._last_error = reply.error
-        self.progress.advance(
-            tokens=reply.prompt_tokens + reply.completion_tokens, failed=int(reply.error is not None)
-        )
+        self.progress.advance(tokens=reply.prompt_tokens + reply.completion_tokens, failed=int(reply.error is not None))
 
 
 def _completion(reply: ChatReply, model: str) -> Completion:

@@ -77,11 +77,14 @@ class ChatEngine(Protocol):
     """
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Identifies the answering model."""
 
-    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[ChatReply]: ...
+    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
+        """Answer keyed requests, in any order."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free what the engine holds; it may be used again afterwards."""
 
 
 @dataclass(slots=True)
@@ -95,7 +98,11 @@ class RequestKeys:
         document = {
             "model": self.fingerprint,
             "messages": [
-                {"role": message.role, "text": message.text, "images": [image.sha256 for image in message.images]}
+                {
+                    "role": message.role,
+                    "text": message.text,
+                    "images": [image.sha256 for image in message.images],
+                }
                 for message in request.messages
             ],
             "decoding": {"max_new_tokens": request.max_new_tokens, "temperature": 0},

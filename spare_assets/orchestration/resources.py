@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from spare_assets.clip.encoder import ClipEncoder
 from spare_assets.engines.asking import Inquiry
@@ -31,9 +32,7 @@ class Engines:
     def engine(self, name: str) -> ChatEngine:
         """The engine declared under this name."""
         if name not in self._made:
-            self._made[name] = build_engine(
-                name, self.home.settings.engines[name], self.home.path / "weights.json"
-            )
+            self._made[name] = build_engine(name, self.home.settings.engines[name], self.home.path / "weights.json")
         return self._made[name]
 
     def analyst(self, name: str) -> Analyst:

@@ -30,9 +30,11 @@ _CELL_CHARACTERS = 160
 class Listener(Protocol):
     """Hears of a stage's progress besides the run log: the terminal display is one."""
 
-    def beat(self, asset: str, source: str, beat: Beat) -> None: ...
+    def beat(self, asset: str, source: str, beat: Beat) -> None:
+        """Work went on."""
 
-    def published(self, table: str, source: str, rows: int) -> None: ...
+    def published(self, table: str, source: str, rows: int) -> None:
+        """A table is in place."""
 
 
 listeners: list[Listener] = []
@@ -150,7 +152,10 @@ class Stage:
 
     def _recorded(self, recorded: Mapping[str, str]) -> dict[str, str]:
         code_versions = self.context.assets_def.code_versions_by_key.values()
-        document = {"profile": self.home.settings.name, "code_version": fingerprint(sorted(map(str, code_versions)))}
+        document = {
+            "profile": self.home.settings.name,
+            "code_version": fingerprint(sorted(map(str, code_versions))),
+        }
         if self._limits:
             document["limits"] = json.dumps(self._limits, sort_keys=True)
         if self._overrides:

@@ -35,7 +35,11 @@ def table_out(
         group_name=group,
         code_version=code_version,
         kinds={"parquet", "polars"},
-        metadata={"dagster/column_schema": column_schema(schema), "key": ", ".join(schema.key), **(metadata or {})},
+        metadata={
+            "dagster/column_schema": column_schema(schema),
+            "key": ", ".join(schema.key),
+            **(metadata or {}),
+        },
     )
 
 

@@ -17,7 +17,12 @@ from spare_assets.quality.deduplication import deduplication_verdicts
 from spare_assets.quality.grounding import grounding_verdicts
 from spare_assets.quality.references import reference_verdicts
 from spare_assets.quality.rejections import rejected_pairs
-from spare_assets.quality.spatial_verification import judgements, pair_question, sample_question, spatial_verdicts
+from spare_assets.quality.spatial_verification import (
+    judgements,
+    pair_question,
+    sample_question,
+    spatial_verdicts,
+)
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.storage.tables import Rows
@@ -93,7 +98,10 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         cosine = quality.duplicate_cosine if config.duplicate_cosine is None else config.duplicate_cosine
         with Stage(context, home, config) as stage:
             yield from checked(
-                stage, "deduplication", qa_pairs, deduplication_verdicts(qa_pairs, question_embeddings, cosine)
+                stage,
+                "deduplication",
+                qa_pairs,
+                deduplication_verdicts(qa_pairs, question_embeddings, cosine),
             )
 
     reference_version = fingerprint(1, quality.reference_terms)
@@ -279,9 +287,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             by_check = rejected.scan().group_by("check").agg(pairs=pl.len()).sort("pairs", descending=True)
             yield from stage.publish(rejected_pairs={"by_check": count_table(by_check.collect())})
 
-    def checked(
-        stage: Stage, check: str, pairs: pl.LazyFrame, rows: Rows
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    def checked(stage: Stage, check: str, pairs: pl.LazyFrame, rows: Rows) -> Iterator[dg.MaterializeResult[None]]:
         """Publish a check: its verdicts and the pairs they keep, once the counts add up."""
         kept_table, verdict_table = CHECKS[check]
         verdicts = stage.stage(verdict_table, rows)
@@ -304,7 +310,9 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         if unscored:
             stage.note(passed_unscored=unscored)
         reasons = count_table(drop_reasons(verdicts.scan()))
-        yield from stage.publish(**{kept_table: {"dropped_because": reasons}, verdict_table: {"dropped_because": reasons}})
+        yield from stage.publish(
+            **{kept_table: {"dropped_because": reasons}, verdict_table: {"dropped_because": reasons}}
+        )
 
     return [
         deduplicated_pairs,

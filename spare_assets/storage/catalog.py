@@ -6,6 +6,7 @@ A by-product: it holds no rows of its own and is rebuilt whenever a table is pub
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,7 +15,7 @@ from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.tables import TableStore, quoted
 from spare_assets.storage.temporaries import temporary_beside
 
-_SQL_TYPES = {
+_SQL_TYPES: dict[Any, str] = {
     pl.String: "VARCHAR",
     pl.Boolean: "BOOLEAN",
     pl.UInt16: "USMALLINT",
@@ -32,7 +33,9 @@ def rebuild_catalog(path: Path, store: TableStore) -> None:
         with duckdb.connect(str(temporary)) as connection:
             for schema in TABLES.values():
                 connection.execute(f'CREATE VIEW "{schema.name}" AS {_select(schema, store)}')
-                connection.execute(f"COMMENT ON VIEW \"{schema.name}\" IS '{schema.description.replace(chr(39), chr(39) * 2)}'")
+                connection.execute(
+                    f"COMMENT ON VIEW \"{schema.name}\" IS '{schema.description.replace(chr(39), chr(39) * 2)}'"
+                )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,7 +51,7 @@ def _select(schema: TableSchema, store: TableStore) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def sql_type(dtype: pl.DataType | type[pl.DataType] | None) -> str:
+def sql_type(dtype: Any) -> str:
     """DuckDB's name of a column type; None stands for an embedding."""
     if dtype is None:
         return "FLOAT[]"

@@ -194,7 +194,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _finish(path: Path) -> int:
-    """Rewrite a run's JSON lines as Parquet; the number of damaged whole lines set aside. A torn last line is dropped."""
+    """Rewrite a run's JSON lines as Parquet and drop a torn last line; the number of damaged lines set aside."""
     temporary, finished = temporary_beside(path), path.with_suffix(".parquet")
     damaged = 0
     writer: pq.ParquetWriter | None = None

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-PAIR = pl.Struct(
-    {"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32}
-)
+PAIR = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +126,7 @@ _TABLES = (
             _REASON,
         ),
     ),
-    TableSchema(
-        "spatial_captions", "Captions judged explicitly spatial.", ("caption_id",), _CAPTION_COLUMNS
-    ),
+    TableSchema("spatial_captions", "Captions judged explicitly spatial.", ("caption_id",), _CAPTION_COLUMNS),
     TableSchema(
         "generation_outcomes",
         "What generation gave for each spatial caption: one row per caption.",
@@ -238,7 +234,11 @@ _TABLES = (
             Column("source", pl.String, "Source key, or `total`"),
             Column("captions", pl.UInt64, "Captions read (Table 1: Size)"),
             Column("spatial_captions", pl.UInt64, "Captions past the pre-filter"),
-            Column("captions_with_image", pl.UInt64, "Spatial captions with pairs after check 3 and a usable image"),
+            Column(
+                "captions_with_image",
+                pl.UInt64,
+                "Spatial captions with pairs after check 3 and a usable image",
+            ),
             Column("samples", pl.UInt64, "Final samples (Table 1: Filtered)"),
             Column("mean_words", pl.Float64, "Mean words over all captions read (Table 1: Words)"),
             Column("pairs", pl.UInt64, "Surviving pairs (Table 1: Gen. Pairs)"),

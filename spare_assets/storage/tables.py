@@ -107,9 +107,7 @@ class TableStore:
                     writer.append(batch)
         return writer.staged
 
-    def writer(
-        self, table: str, source: str | None, metadata: Mapping[str, str] | None = None
-    ) -> TableWriter:
+    def writer(self, table: str, source: str | None, metadata: Mapping[str, str] | None = None) -> TableWriter:
         """A writer to append batches to, for stages that fill several tables at once."""
         path = self.path(table, source)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +254,7 @@ def sorted_by_key(batches: Iterable[pl.DataFrame], schema: TableSchema, scratch:
         ordered.unlink(missing_ok=True)
 
 
-def duckdb_limits(scratch: Path) -> dict[str, str]:
+def duckdb_limits(scratch: Path) -> dict[str, str | bool | int | float | list[str]]:
     """DuckDB settings under which sorts and joins spill to the home's own disk instead of growing."""
     return {"memory_limit": "2GB", "temp_directory": str(scratch), "preserve_insertion_order": "false"}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spare_assets.engines.chat import ChatEngine, ChatMessage, ChatRequest
-from spare_assets.synthesis.prompts import Prompts
 from spare_assets.settings import RuleBasedEngine, Settings
+from spare_assets.synthesis.prompts import Prompts
 from spare_assets.synthesis.reply_parsing import flags_schema, pairs_schema
 
 YES_NO = ("yes", "no")
@@ -24,15 +24,21 @@ _FLAG_TOKENS = 8
 class Analyst(Protocol):
     """Words the questions of the graph for one engine."""
 
-    engine: ChatEngine
+    @property
+    def engine(self) -> ChatEngine:
+        """The engine asked."""
 
-    def judge_caption(self, caption: str) -> ChatRequest: ...
+    def judge_caption(self, caption: str) -> ChatRequest:
+        """Is the caption explicitly spatial?"""
 
-    def write_pairs(self, caption: str) -> ChatRequest: ...
+    def write_pairs(self, caption: str) -> ChatRequest:
+        """Write question-answer pairs."""
 
-    def judge_pair(self, question: str, answer: str) -> ChatRequest: ...
+    def judge_pair(self, question: str, answer: str) -> ChatRequest:
+        """Does the pair ask about space?"""
 
-    def judge_pairs(self, pairs: Sequence[tuple[str, str]]) -> ChatRequest: ...
+    def judge_pairs(self, pairs: Sequence[tuple[str, str]]) -> ChatRequest:
+        """Which pairs of a sample ask about space?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,7 @@ class LanguageModelAnalyst:
     def write_pairs(self, caption: str) -> ChatRequest:
         """A JSON list of pairs."""
         text = self.prompts["write_pairs"].fill({"caption": caption})
-        return ChatRequest(
-            (ChatMessage("user", text),), self.max_new_tokens, schema=pairs_schema(self.max_pairs)
-        )
+        return ChatRequest((ChatMessage("user", text),), self.max_new_tokens, schema=pairs_schema(self.max_pairs))
 
     def judge_pair(self, question: str, answer: str) -> ChatRequest:
         """Yes or no."""

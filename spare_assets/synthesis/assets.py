@@ -34,11 +34,13 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     settings = home.settings
     synthesis = settings.synthesis
     prompts = load_prompts(synthesis.prompts).fingerprint
-    filter_version = fingerprint(
-        1, prompts, settings.engines[synthesis.filter_engine], synthesis.minimum_probability
-    )
+    filter_version = fingerprint(1, prompts, settings.engines[synthesis.filter_engine], synthesis.minimum_probability)
     generation_version = fingerprint(
-        1, prompts, settings.engines[synthesis.generation_engine], synthesis.max_new_tokens, synthesis.max_pairs
+        1,
+        prompts,
+        settings.engines[synthesis.generation_engine],
+        synthesis.max_new_tokens,
+        synthesis.max_pairs,
     )
 
     @dg.multi_asset(
@@ -102,9 +104,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 story="Paper 3.2.1, step 2, and Table 10. Greedy decoding into a JSON list; a reply cut by the limit "
                 "keeps its complete pairs.",
             ),
-            "generation_outcomes": table_out(
-                "generation_outcomes", group=GROUP, code_version=generation_version
-            ),
+            "generation_outcomes": table_out("generation_outcomes", group=GROUP, code_version=generation_version),
         },
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -143,7 +143,9 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 .item()
             )
             conserve(
-                "qa_pairs", read=rows, parts={"with pairs": with_pairs, "with none": with_none, "failed": failed}
+                "qa_pairs",
+                read=rows,
+                parts={"with pairs": with_pairs, "with none": with_none, "failed": failed},
             )
             conserve("qa_pairs", read=int(by_outcome["pairs"].sum()), parts={"pairs": pairs.staged.rows})
             check_failed("qa_pairs", rows, failed, settings.limits.failed_request_share)

@@ -27,13 +27,16 @@ def caption_verdicts(answers: Iterable[pl.DataFrame], minimum_probability: float
     schema = TABLES["caption_verdicts"].polars()
     for batch in answers:
         rows = [judged(row, minimum_probability) for row in batch.iter_rows(named=True)]
-        verdicts = pl.DataFrame(rows, schema=["kept", "score", "threshold", "outcome", "reason"], orient="row", infer_schema_length=None)
-        yield pl.concat([batch.select("caption_id", "source"), verdicts], how="horizontal").cast(dict(schema))
+        verdicts = pl.DataFrame(
+            rows,
+            schema=["kept", "score", "threshold", "outcome", "reason"],
+            orient="row",
+            infer_schema_length=None,
+        )
+        yield pl.concat([batch.select("caption_id", "source"), verdicts], how="horizontal").cast(schema)
 
 
-def judged(
-    row: Mapping[str, Any], minimum_probability: float
-) -> tuple[bool, float | None, float, str, str]:
+def judged(row: Mapping[str, Any], minimum_probability: float) -> tuple[bool, float | None, float, str, str]:
     """kept, score, threshold, outcome and reason of one yes-or-no reply."""
     threshold = minimum_probability
     if row["error"] is not None:
