@@ -302,9 +302,14 @@ def load_settings(profile: str) -> Settings:
 
 def fingerprint(*values: Any, length: int = 12) -> str:
     """Short hash of settings or other JSON-like values, equal for equal content."""
-    plain = [value.model_dump(mode="json") if isinstance(value, BaseModel) else value for value in values]
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"no fingerprint of {type(value).__name__}")
 
 
 class Home:
@@ -360,28 +365,33 @@ class Home:
         """Absolute form of a path of the settings: relative ones start from the data folder."""
         return self.data / Path(path).expanduser()
 
+    def check(self) -> Home:
+        """Raises SettingsError when the folder is the home of another profile. Writes nothing."""
+        record = self.path / HOME_RECORD
+        try:
+            owner = json.loads(record.read_text(encoding="utf-8"))["profile"] if record.exists() else None
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise SettingsError(f"{record}: damaged ({error!r}); restore it or choose another home") from error
+        if owner not in (None, self.settings.name):
+            raise SettingsError(
+                f"{self.path} is the home of profile {owner!r}, not of {self.settings.name!r}: choose another "
+                f"folder with --home or {HOME_VARIABLE}, or open it with --profile {owner}"
+            )
+        return self
+
     def claim(self) -> Home:
-        """Create the home, or check that it belongs to this profile.
+        """Create the home and record its profile, or check that it belongs to it.
 
         Raises SettingsError when another profile owns it or it cannot be written.
         """
+        self.check()
         record = self.path / HOME_RECORD
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if record.exists():
-                owner = json.loads(record.read_text(encoding="utf-8")).get("profile")
-                if owner != self.settings.name:
-                    raise SettingsError(
-                        f"{self.path} is the home of profile {owner!r}, not of {self.settings.name!r}: "
-                        f"choose another folder with --home or {HOME_VARIABLE}, or open it with "
-                        f"--profile {owner}"
-                    )
-            else:
+            if not record.exists():
                 temporary = record.with_suffix(f".{os.getpid()}.tmp")
                 temporary.write_text(json.dumps({"profile": self.settings.name}) + "\n", encoding="utf-8")
                 temporary.replace(record)
-        except json.JSONDecodeError as error:
-            raise SettingsError(f"{record}: damaged ({error}); restore it or choose another home") from error
         except OSError as error:
             raise SettingsError(f"{self.path}: cannot be used as a home: {error}") from error
         return self
@@ -395,7 +405,7 @@ def open_home(profile: str | None = None, home: str | Path | None = None) -> Hom
     profile = profile or os.environ.get(PROFILE_VARIABLE) or "sandbox"
     settings = load_settings(profile)
     chosen = home or os.environ.get(HOME_VARIABLE) or Path(".spare") / settings.name
-    opened = Home(Path(chosen), settings).claim()
+    opened = Home(Path(chosen), settings).check()
     path = profile_path(profile)
     os.environ[PROFILE_VARIABLE] = profile if path.parent == PROFILES else str(path)
     os.environ[HOME_VARIABLE] = str(opened.path)

@@ -72,7 +72,7 @@ def test_broken_yaml_is_named(tmp_path: Path) -> None:
 
 
 def test_a_home_of_another_profile_is_refused(tmp_path: Path) -> None:
-    open_home("sandbox", tmp_path / "home")
+    open_home("sandbox", tmp_path / "home").claim()
     with pytest.raises(SettingsError, match="is the home of profile 'sandbox', not of 'paper'"):
         open_home("paper", tmp_path / "home")
 

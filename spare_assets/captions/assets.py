@@ -1,7 +1,5 @@
 """Assets of the captions room: captions with their quarantine, and the images the surviving pairs need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

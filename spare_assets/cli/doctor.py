@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from spare_assets.captions.files import source_files
+from spare_assets.captions.records import SourceError
 from spare_assets.sandbox import SANDBOX_CLIP
 from spare_assets.settings import (
     DATA_VARIABLE,
@@ -93,18 +95,15 @@ def _disk(home: Home) -> Iterator[Finding]:
 
 
 def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
-    found = [path for pattern in source.files for path in home.data.glob(pattern)]
-    if found:
-        size = sum(path.stat().st_size for path in found)
-        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB, licence {source.licence}")
-    elif source.scenes is not None:
-        yield Finding(f"source {key}", "ok", f"{source.scenes.count:,} scenes, rendered when first read")
-    else:
-        patterns = ", ".join(str(home.resolve(pattern)) for pattern in source.files)
-        where = f"; get it from {source.homepage}" if source.homepage else ""
-        yield Finding(f"source {key}", "missing", f"no file matches {patterns}{where} (sources.{key}.files)")
     if source.scenes is not None:
+        yield Finding(f"source {key}", "ok", f"{source.scenes.count:,} scenes, rendered when first read")
         return
+    try:
+        found = source_files(key, source, home)
+        size = sum(file.path.stat().st_size for file in found)
+        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB, licence {source.licence}")
+    except SourceError as error:
+        yield Finding(f"source {key}", "missing", str(error))
     for image_set, folder in source.image_folders.items():
         path = home.resolve(folder)
         if path.is_dir():

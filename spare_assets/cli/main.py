@@ -34,7 +34,7 @@ class ProfileCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Open the home, then run the command. Settings that do not fit end in one message and exit code 2."""
         try:
-            ctx.obj = open_home(ctx.params.pop("profile"), ctx.params.pop("home"))
+            ctx.obj = open_home(ctx.params.pop("profile"), ctx.params.pop("home")).claim()
             return super().invoke(ctx)
         except SettingsError as error:
             click.echo(f"spare: {error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 from typing import Any
@@ -16,6 +17,10 @@ from spare_assets.orchestration import stage
 from spare_assets.orchestration.instance import HOST_TAG, open_instance
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
+
+
+_BARE_NAME = re.compile(r"(?<![\w:\"])(?!(?:and|or|not)\b)([a-z][a-z0-9_]*)(?![\w:\"(])")
+"""An asset's name standing alone in a selection, which Dagster wants as `key:"name"`."""
 
 
 class Terminal:
@@ -115,7 +120,7 @@ class Materialization:
     def _selected(self, selection: str) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
         graph = self.defs.resolve_asset_graph()
         try:
-            chosen = dg.AssetSelection.from_string(selection).resolve(graph)
+            chosen = dg.AssetSelection.from_string(_BARE_NAME.sub(r'key:"\1"', selection)).resolve(graph)
         except Exception as error:
             raise SettingsError(f"--select {selection!r}: {error}") from error
         if not chosen:

@@ -1,7 +1,5 @@
 """Assets of the clip room: embeddings of questions and images, computed once and used by checks 1 and 4."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Assets of the dataset room: the assembled dataset over all sources, and its statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Asset checks that count again, from the stored tables, what a stage read and what became of it (design, law 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import dagster as dg

@@ -26,7 +26,7 @@ def prepare_instance(home: Home) -> None:
 
     An instance file that already lies there is kept: it may have been adapted to a cluster.
     """
-    home.dagster.mkdir(parents=True, exist_ok=True)
+    home.claim().dagster.mkdir(exist_ok=True)
     configuration = home.dagster / "dagster.yaml"
     if not configuration.exists():
         shutil.copyfile(package_file("dagster.yaml"), configuration)

@@ -1,7 +1,5 @@
 """Assets of the quality room: five checks, each a verdict table and the pairs it keeps, and the drop ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

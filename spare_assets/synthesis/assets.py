@@ -1,7 +1,5 @@
 """Assets of the synthesis room: the spatial pre-filter and the generated pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
