@@ -54,7 +54,7 @@ class SourceFile(NamedTuple):
 
 
 def source_files(key: str, source: SourceSettings, home: Home) -> list[SourceFile]:
-    """The files a source names, each once, sorted by path within each pattern.
+    """The files a source names, each once, in order of their names.
 
     Raises SourceError where a name or pattern matches no file, names a folder, or a file is empty.
     """
@@ -88,7 +88,7 @@ def source_files(key: str, source: SourceSettings, home: Home) -> list[SourceFil
             if empty:
                 raise file.error("is empty (0 bytes); fetch it again")
             found.setdefault(path.resolve(), file)
-    return list(found.values())
+    return sorted(found.values(), key=lambda file: file.name)
 
 
 @contextmanager

@@ -47,8 +47,9 @@ class _ImageSet(NamedTuple):
 def narrative_fields(line: bytes) -> dict[str, Any]:
     """The fields of a line; of a full one the traces, and what follows them, are cut out unparsed.
 
-    The cut is made only where the line ends as a full one does, so that a torn line is still found out, and only where
-    all that makes a caption stands before it; any other line is parsed whole. Raises RowError where it is no object.
+    The cut is made only where the line ends as a full one does, so that a torn line is still found out, and
+    only where all that makes a caption stands before it; any other line is parsed whole. Raises RowError
+    where it is no object.
     """
     if _WHOLE_TAIL.search(line[-_TAIL_BYTES:]) and (cut := _TRACES.search(line)):
         try:

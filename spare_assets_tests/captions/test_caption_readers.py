@@ -204,55 +204,61 @@ def test_long_captions_make_small_batches(
 # ---------------------------------------------------------------- Localized Narratives
 
 
+COCO = "http://images.cocodataset.org"
+OPEN_IMAGES = "https://s3.amazonaws.com/open-images-dataset"
+
+
 @pytest.mark.parametrize(
-    ("dataset", "image", "expected"),
+    ("dataset", "image", "image_set", "split", "image_id", "image_file", "image_url"),
     [
         (
-            "mscoco_val2017",
-            "137576",
-            ("coco", "val", "coco:137576", "000000137576.jpg")
-            + ("http://images.cocodataset.org/val2017/000000137576.jpg",),
+            *("mscoco_val2017", "137576", "coco", "val", "coco:137576"),
+            *("000000137576.jpg", f"{COCO}/val2017/000000137576.jpg"),
         ),
         (
-            "MSCOCO-train2017",
-            "9",
-            ("coco", "train", "coco:9", "000000000009.jpg")
-            + ("http://images.cocodataset.org/train2017/000000000009.jpg",),
+            *("MSCOCO-train2017", "9", "coco", "train", "coco:9"),
+            *("000000000009.jpg", f"{COCO}/train2017/000000000009.jpg"),
         ),
-        ("Flick30k_train", "36979", ("flickr30k", "train", "flickr30k:36979", "36979.jpg", None)),
-        ("flickr30k_test", "36979", ("flickr30k", "test", "flickr30k:36979", "36979.jpg", None)),
+        ("mscoco_train2014", "9", "coco", "train", "coco:9", "000000000009.jpg", None),
+        ("Flick30k_train", "36979", "flickr30k", "train", "flickr30k:36979", "36979.jpg", None),
+        ("flickr30k_test", "36979", "flickr30k", "test", "flickr30k:36979", "36979.jpg", None),
         (
-            "ADE20k_validation",
-            "ADE_val_00000001",
-            ("ade20k", "val", "ade20k:ADE_val_00000001", "ADE_val_00000001.jpg", None),
+            *("ADE20k_validation", "ADE_val_00000001", "ade20k", "val"),
+            *("ade20k:ADE_val_00000001", "ADE_val_00000001.jpg", None),
         ),
         (
-            "open_images_train_v6",
-            "000595fe6fee6369",
-            ("open_images", "train", "open_images:000595fe6fee6369", "000595fe6fee6369.jpg")
-            + ("https://s3.amazonaws.com/open-images-dataset/train/000595fe6fee6369.jpg",),
+            *("open_images_train_v6", "000595fe6fee6369", "open_images", "train"),
+            *(
+                "open_images:000595fe6fee6369",
+                "000595fe6fee6369.jpg",
+                f"{OPEN_IMAGES}/train/000595fe6fee6369.jpg",
+            ),
         ),
         (
-            "OpenImages validation",
-            "000595fe6fee6369",
-            ("open_images", "val", "open_images:000595fe6fee6369", "000595fe6fee6369.jpg")
-            + ("https://s3.amazonaws.com/open-images-dataset/validation/000595fe6fee6369.jpg",),
+            *("OpenImages validation", "0005", "open_images", "val"),
+            *("mine:0005", "0005.jpg", None),
         ),
-        ("open_images_test", "../etc", ("open_images", "test", "mine:../etc", "../etc.jpg", None)),
-        (
-            "dsg1k",
-            "localized_narratives_43",
-            ("dsg1k", None, "mine:dsg1k/localized_narratives_43", None, None),
-        ),
+        ("open_images_test", "../etc", "open_images", "test", "mine:../etc", "../etc.jpg", None),
+        ("dsg1k", "ln_43", "dsg1k", None, "mine:dsg1k/ln_43", None, None),
     ],
 )
 def test_narratives_find_their_image_set(
-    home: Home, tmp_path: Path, dataset: str, image: str, expected: tuple[str | None, ...]
+    home: Home,
+    tmp_path: Path,
+    dataset: str,
+    image: str,
+    image_set: str,
+    split: str | None,
+    image_id: str,
+    image_file: str | None,
+    image_url: str | None,
 ) -> None:
     write_lines(tmp_path / "n.jsonl", [narrative(dataset, image)])
     captions, _, _ = read(home, format="localized_narratives", files=["n.jsonl"])
-    assert captions.select("image_set", "split", "image_id", "image_file", "image_url").row(0) == expected
-    assert captions["caption_id"][0] == f"mine:{dataset}/{image}/7/0"
+    row = captions.row(0, named=True)
+    assert (row["image_set"], row["split"], row["image_id"]) == (image_set, split, image_id)
+    assert (row["image_file"], row["image_url"]) == (image_file, image_url)
+    assert row["caption_id"] == f"mine:{dataset}/{image}/7/0"
 
 
 def test_narratives_of_one_annotator_are_numbered_and_repeats_quarantined(home: Home, tmp_path: Path) -> None:
@@ -625,8 +631,10 @@ any_line = st.one_of(
         lambda fields: json.dumps(fields).encode(),
         st.dictionaries(
             st.sampled_from(
-                ["example_id", "split", "image_file", "description", "dataset_id", "image_id", "annotator_id"]
-                + ["caption", "image_url", "text"]
+                [
+                    *("example_id", "split", "image_file", "description", "dataset_id", "image_id"),
+                    *("annotator_id", "caption", "image_url", "text"),
+                ]
             ),
             st.none()
             | st.text(max_size=8)
