@@ -79,6 +79,7 @@ class Inquiry:
             for reply in replies:
                 writer.append(_completion(reply, self.engine.fingerprint))
                 self._count(reply)
+        self.progress.finish()
         if self.tally.failed:
             self._failures.append(writer.finished)
         if self.tally.asked and self.tally.failed == self.tally.asked >= 100:

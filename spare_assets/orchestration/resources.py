@@ -52,7 +52,6 @@ class Engines:
                 yield inquiry
         finally:
             self._made.pop(name).close()
-            progress.finish()
 
     def _ledger_root(self, name: str, scratch: Path) -> Path:
         settings = self.home.settings.engines[name]
