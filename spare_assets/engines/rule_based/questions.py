@@ -1,12 +1,11 @@
 """From facts to question-answer pairs, and which facts are safe to ask about.
 
-A pair is written only when both things can be named without doubt in the whole caption, and when the question has one
-answer in it. What a sentence says is `reading`'s.
+A pair is written only where both things can be named without doubt in the whole caption and the caption gives one
+answer. What a sentence says is `reading`'s.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,33 +13,8 @@ from typing import NamedTuple
 from spare_assets.engines.rule_based import lexicon
 from spare_assets.engines.rule_based.phrases import NounPhrase, singular
 from spare_assets.engines.rule_based.reading import Fact, read_facts
-from spare_assets.engines.rule_based.words import read_sentences
-
-_DEGREES = re.compile(
-    r"^(?:directly|just|immediately|slightly|diagonally|partially|high|far|right) (?=[a-z])"
-)
-_SAME_RELATION = {
-    "under": "below",
-    "underneath": "below",
-    "beneath": "below",
-    "left of": "to the left of",
-    "on the left side of": "to the left of",
-    "on the left of": "to the left of",
-    "right of": "to the right of",
-    "on the right side of": "to the right of",
-    "on the right of": "to the right of",
-    "beside": "next to",
-    "adjacent to": "next to",
-    "near to": "near",
-    "close to": "near",
-    "on top of": "on",
-    "atop": "on",
-    "upon": "on",
-    "inside": "in",
-    "inside of": "in",
-    "within": "in",
-    "far away from": "far from",
-}
+from spare_assets.engines.rule_based.relation_phrases import relation_name
+from spare_assets.engines.rule_based.words import PROGRESSIVES, RELATING_FORMS, read_sentences
 
 
 class Pair(NamedTuple):
@@ -50,15 +24,20 @@ class Pair(NamedTuple):
     answer: str
 
 
-_WEAK = frozenset("in on at by over through around across along against into onto past from within".split())
-_PLAIN_WHERE = frozenset("in on at inside within by upon atop through along across throughout".split())
-_DROPPED_QUANTIFIERS = lexicon.QUANTIFIERS - {"both", "other"}
-_INTRODUCING = frozenset("another other second third fourth additional".split())
-_NOT_BEARERS = lexicon.PARTS_OF_PERSONS | lexicon.CLOTHING
+_NEEDS_PLACE = frozenset(
+    "in on at by over through around across along against within inside upon past throughout under".split(" ")
+)
+"""Relations that often are not about space, unless a thing with an article follows."""
+_NEEDS_VERB = frozenset(("by", "at", "hanging from", "towards", "toward", "past"))
+_MOTIONS = frozenset(("into", "onto"))
+_WITHOUT_LANDMARK = frozenset(("in", "on", "at", "inside", "within", "by", "upon", "atop"))
+"""Relations that answer a plain "where"; the others are asked for in relation to something."""
+_PATHS = frozenset(("through", "along", "across", "over", "around", "past", "towards", "toward", "throughout"))
+_INTRODUCING = frozenset(("another", "other", "second", "third", "fourth", "additional", "more"))
 
 
 class _Scene:
-    """What a caption mentions, to tell whether a name fits one thing only."""
+    """What a caption introduces, to tell whether a name fits one thing only."""
 
     def __init__(self, phrases: list[NounPhrase]) -> None:
         self._introduced: dict[str, set[frozenset[str]]] = defaultdict(set)
@@ -73,80 +52,7 @@ class _Scene:
 
 
 def _content(phrase: NounPhrase) -> frozenset[str]:
-    return frozenset(singular(word) for word in phrase.words)
-
-
-class _Writer:
-    def __init__(self, caption: str, scene: _Scene) -> None:
-        self._caption = caption
-        self._scene = scene
-
-    def span(self, phrases: list[NounPhrase]) -> str:
-        """The caption's own words for things, lower-cased at the start of a sentence."""
-        text = " ".join(self._caption[phrases[0].start : phrases[-1].end].split())
-        first = text.split(" ", 1)[0]
-        if first[1:] == first[1:].lower() and (phrases[0].tags[0] in "daqpiJ" or phrases[0].first == 0):
-            text = text[0].lower() + text[1:]
-        return text
-
-    def name(self, phrase: NounPhrase) -> str:
-        """The thing with a definite article: "the small blue square"."""
-        text = self.span([phrase])
-        words = text.split(" ")
-        while words and words[0].lower() in ("a", "an", "the", *_DROPPED_QUANTIFIERS):
-            words = words[1:]
-        text = " ".join(words)
-        if phrase.determiners == "" and (text[:1].isupper() or phrase.tags[0] == "S"):
-            return text
-        if words[0].lower() in lexicon.DEFINITE:
-            return text
-        return "the " + text
-
-    def names(self, phrases: list[NounPhrase]) -> str:
-        named = [self.name(phrase) for phrase in phrases]
-        return named[0] if len(named) == 1 else ", ".join(named[:-1]) + " and " + named[-1]
-
-    def nameable(self, phrases: list[NounPhrase]) -> bool:
-        """Whether a question may speak of these things."""
-        return all(
-            _solid(phrase) and len(phrase.words) <= 7 and self._scene.names_one(phrase) for phrase in phrases
-        )
-
-
-def _solid(phrase: NounPhrase) -> bool:
-    """Whether the phrase stands for a thing of its own."""
-    if "p" in phrase.determiners or "i" in phrase.determiners or phrase.words[0] in _INTRODUCING:
-        return False
-    if phrase.head in lexicon.PICTURES or "Q" in phrase.tags:
-        return False
-    if phrase.head in lexicon.VAGUE_HEADS and "o" not in phrase.tags:
-        return False
-    if phrase.head in lexicon.PARTS_OF_PERSONS and "S" not in phrase.tags:
-        return False
-    return not any(word in lexicon.PICTURES for word in phrase.words)
-
-
-def _is_spatial(fact: Fact) -> bool:
-    if fact.kind != "relation":
-        return True
-    relation = fact.relation
-    place = fact.objects[0]
-    if relation in _WEAK:
-        if place.head in lexicon.NOT_PLACES or not place.determiners:
-            return False
-        if relation in ("in", "within") and place.head in lexicon.CLOTHING:
-            return False
-        if relation in ("by", "at", "from") and not fact.verb:
-            return False
-        if relation in ("into", "onto", "past", "from"):
-            return False
-    return True
-
-
-def _same_place(relation: str) -> str:
-    """One name for relations that say nearly the same."""
-    bare = _DEGREES.sub("", relation)
-    return _SAME_RELATION.get(bare, bare)
+    return frozenset([singular(word) for word in phrase.words])
 
 
 def write_pairs(caption: str) -> list[Pair]:
@@ -156,69 +62,222 @@ def write_pairs(caption: str) -> list[Pair]:
     for sentence in read_sentences(caption):
         found, said = read_facts(sentence)
         phrases += found
-        facts += said
+        facts += [fact for fact in said if _is_spatial(fact)]
     if not facts:
         return []
     writer = _Writer(caption, _Scene(phrases))
-    facts = [fact for fact in facts if _is_spatial(fact)]
     bearers: dict[tuple[str, ...], set[frozenset[str]]] = defaultdict(set)
     for fact in facts:
-        bearers[_place(fact)].add(frozenset(subject.head for subject in fact.subjects))
+        bearers[_place(fact)].add(frozenset([subject.head for subject in fact.subjects]))
     pairs: dict[str, str] = {}
     for fact in facts:
-        for question, answer in _ask(fact, writer, alone=len(bearers[_place(fact)]) == 1):
+        for question, answer in writer.ask(fact, alone=len(bearers[_place(fact)]) == 1):
             pairs.setdefault(question, answer)
     return [Pair(question, answer) for question, answer in pairs.items()]
 
 
 def _place(fact: Fact) -> tuple[str, ...]:
-    return (_same_place(fact.relation), *sorted(singular(thing.head) for thing in fact.objects))
+    return (relation_name(fact.relation), *sorted(singular(thing.head) for thing in fact.objects))
 
 
-def _ask(fact: Fact, writer: _Writer, alone: bool) -> Iterator[Pair]:
-    """Pairs of one fact; `alone` where nothing else is said to be in that place."""
-    subjects, objects = fact.subjects, fact.objects
-    plural = len(subjects) > 1 or subjects[0].plural
-    be = "are" if plural else "is"
-    who = "Who" if all(subject.person for subject in subjects) else "What"
-    known = writer.nameable(subjects)
-    solid = all(_solid(subject) for subject in subjects) and alone
+def _is_spatial(fact: Fact) -> bool:
+    """Whether the fact is about space, not about time, manner, clothing or the picture itself."""
+    if not all(_solid(thing) for thing in fact.objects):
+        return False
     if fact.kind == "region":
-        if solid and " of " in fact.relation:
-            yield Pair(f"{who} is {fact.relation}?", writer.span(subjects))
+        return _of_picture(fact) and not any(verb in _PATH_VERBS for verb in map(_progressive, fact.verbs))
+    if fact.kind != "relation":
+        return True
+    relation, place = fact.relation, fact.objects[0]
+    if "visible" in fact.verbs and relation in _PATHS:
+        return False
+    if place.head in lexicon.NOT_PLACES and "middle" in relation:
+        return False
+    if relation in _MOTIONS or (relation in _NEEDS_VERB and not fact.verbs):
+        return False
+    if relation == "by" and not any(verb in PROGRESSIVES or verb in _PLACED for verb in fact.verbs):
+        return False
+    if relation in _NEEDS_PLACE and (place.head in lexicon.NOT_PLACES or not place.determiners):
+        return False
+    if relation in ("in", "within"):
+        return place.head not in lexicon.CLOTHING and not any(verb in _WITH_IN for verb in fact.verbs)
+    return True
+
+
+def _of_picture(fact: Fact) -> bool:
+    """Whether a region is one of the picture, not of the thing that a sentence is about."""
+    if " of " in fact.relation or "ground" in fact.relation or "distance" in fact.relation:
+        return True
+    return fact.fronted and not fact.verbs and fact.relation.endswith(("left", "right", "side", "corner"))
+
+
+_PATH_VERBS = frozenset(
+    "stretching extending running leading reaching winding curving flowing sloping projecting protruding jutting "
+    "looking rising spreading pouring".split(" ")
+)
+_PLACED = frozenset("located placed parked positioned situated seated".split(" "))
+_WITH_IN = frozenset("wrapped draped tied painted printed written drawn lit depicted framed shown gathered".split(" "))
+
+
+def _progressive(verb: str) -> str:
+    return PROGRESSIVES.get(verb, verb)
+
+
+def _solid(phrase: NounPhrase) -> bool:
+    """Whether the phrase stands, read whole, for a thing of its own."""
+    if not phrase.whole or "Q" in phrase.tags or "p" in phrase.determiners or "i" in phrase.determiners:
+        return False
+    if not lexicon.PICTURES.isdisjoint(phrase.words):
+        return False
+    if phrase.head in lexicon.VAGUE_HEADS and "S" not in phrase.tags and ("o" not in phrase.tags or phrase.words[-1] in lexicon.VAGUE_HEADS):
+        return False
+    if phrase.head in lexicon.NAMELESS_HEADS:
+        return False
+    return phrase.head not in lexicon.PARTS_OF_PERSONS or "S" in phrase.tags or "NN" in phrase.tags
+
+
+class _Writer:
+    """Words questions and answers in terms of one caption."""
+
+    def __init__(self, caption: str, scene: _Scene) -> None:
+        self._caption = caption
+        self._scene = scene
+
+    def ask(self, fact: Fact, alone: bool) -> Iterator[Pair]:
+        """Pairs of one fact; `alone` where nothing else is said to be in that place."""
+        solid = alone and not fact.more and all(_solid(subject) for subject in fact.subjects)
+        known = self._nameable(fact.subjects)
+        match fact.kind:
+            case "region":
+                yield from self._ask_region(fact, solid, known)
+            case "facing":
+                yield from self._ask_facing(fact, known)
+            case "relation":
+                yield from self._ask_relation(fact, solid, known)
+            case "passive" | "active":
+                yield from self._ask_verb(fact, solid, known)
+
+    def _ask_region(self, fact: Fact, solid: bool, known: bool) -> Iterator[Pair]:
+        whole_place = " of " in fact.relation or "ground" in fact.relation
+        if solid and whole_place and self._caption.lower().count(fact.relation) == 1:
+            yield Pair(f"{_who(fact)} is {fact.relation}?", self._span(fact.subjects))
         if known:
-            yield Pair(f"Where in the image {be} {writer.names(subjects)}?", fact.relation)
-        return
-    if fact.kind == "facing":
-        if known and objects and _solid(objects[0]):
-            yield Pair(f"What {be} {writer.names(subjects)} facing?", writer.span(objects))
-        return
-    if not all(_solid(thing) for thing in objects):
-        return
-    placed = writer.nameable(objects)
-    there = writer.names(objects)
-    if fact.kind == "relation":
-        relation = fact.relation
-        if placed and solid:
-            yield Pair(f"{who} is {relation} {there}?", writer.span(subjects))
+            yield Pair(f"Where in the image {_be(fact)} {self._names(fact.subjects)}?", fact.relation)
+
+    def _ask_facing(self, fact: Fact, known: bool) -> Iterator[Pair]:
+        direction = fact.relation.removeprefix("facing").strip()
+        if not known:
+            return
+        subject = f"{_be(fact)} {self._names(fact.subjects)}"
+        if fact.objects and not direction:
+            yield Pair(f"What {subject} facing?", self._span(fact.objects))
+        elif fact.objects:
+            yield Pair(f"Which direction {subject} facing?", f"{direction} {self._span(fact.objects)}")
+        elif direction in _DIRECTIONS or " " in direction:
+            yield Pair(f"Which direction {subject} facing?", direction)
+
+    def _ask_relation(self, fact: Fact, solid: bool, known: bool) -> Iterator[Pair]:
+        relation, subjects, objects = fact.relation, fact.subjects, fact.objects
+        placed = self._nameable(objects)
+        there = self._names(objects)
+        moving = next((verb for verb in map(_progressive, fact.verbs) if verb in _TELLING_VERBS), "")
+        if moving == "looking" and relation.split(" ")[-1] not in _LOOKS:
+            return
+        if moving:
+            if placed and solid:
+                yield Pair(f"{_who(fact)} is {moving} {relation} {there}?", self._span(subjects))
+            if known and (relation in _PATHS or relation in _NEEDS_PLACE):
+                asked = "Who" if all(thing.head in lexicon.PERSONS for thing in objects) else "What"
+                question = f"{asked} {_be(fact)} {self._names(subjects)} {moving} {relation}?"
+                yield Pair(question, self._span(objects))
+                return
+        elif placed and solid:
+            yield Pair(f"{_who(fact)} is {relation} {there}?", self._span(subjects))
+        if not known or moving in _PATH_VERBS:
+            return
+        subject = f"{_be(fact)} {self._names(subjects)}"
+        if relation in _WITHOUT_LANDMARK:
+            yield Pair(f"Where {subject}?", f"{relation} {self._span(objects)}")
+        elif placed:
+            yield Pair(f"Where {subject} in relation to {there}?", f"{relation} {there}")
+
+    def _ask_verb(self, fact: Fact, solid: bool, known: bool) -> Iterator[Pair]:
+        subjects, objects = fact.subjects, fact.objects
+        if fact.kind == "passive":
+            if known:
+                yield Pair(f"What {_be(fact)} {self._names(subjects)} {fact.relation}?", self._span(objects))
+            return
+        base, third, progressive = _RELATING[fact.relation]
+        if self._nameable(objects) and solid:
+            yield Pair(f"What {third} {self._names(objects)}?", self._span(subjects))
         if known:
-            if relation in _PLAIN_WHERE:
-                yield Pair(f"Where {be} {writer.names(subjects)}?", f"{relation} {there}")
-            elif placed:
-                yield Pair(
-                    f"Where {be} {writer.names(subjects)} in relation to {there}?", f"{relation} {there}"
-                )
-    elif fact.kind == "passive":
-        if known:
-            yield Pair(f"What {be} {writer.names(subjects)} {fact.relation}?", writer.span(objects))
-    elif fact.kind == "active":
-        base = lexicon.COVERING_VERBS[fact.relation]
-        if placed and solid:
-            third = next(
-                form for form, verb in lexicon.COVERING_VERBS.items() if verb == base and form.endswith("s")
-            )
-            yield Pair(f"What {third} {there}?", writer.span(subjects))
-        if known:
-            yield Pair(
-                f"What {'do' if plural else 'does'} {writer.names(subjects)} {base}?", writer.span(objects)
-            )
+            if fact.relation == progressive:
+                yield Pair(f"What {_be(fact)} {self._names(subjects)} {progressive}?", self._span(objects))
+            else:
+                do = "do" if _plural(fact) else "does"
+                yield Pair(f"What {do} {self._names(subjects)} {base}?", self._span(objects))
+
+    def _span(self, phrases: list[NounPhrase]) -> str:
+        """The caption's own words for things, lower-cased at the start of a sentence."""
+        text = " ".join(self._caption[phrases[0].start : phrases[-1].end].split())
+        first = text.split(" ", 1)[0]
+        if first[1:] == first[1:].lower() and (phrases[0].tags[0] in "daqpiJ" or phrases[0].first == 0):
+            text = text[0].lower() + text[1:]
+        return text
+
+    def _name(self, phrase: NounPhrase) -> str:
+        """The thing with a definite article: "the small blue square"."""
+        start = phrase.core
+        core = " ".join(self._caption[start : phrase.end].split())
+        if phrase.determiners:
+            determiner = self._caption[phrase.start : start].lower().split()
+            if determiner == ["both"]:
+                return f"both {core}"
+            kept = [word for word in determiner if word in lexicon.NUMBERS or word[0].isdigit()]
+            return " ".join(["the", *kept, core])
+        if phrase.first == 0 and core[1:2].islower():
+            core = core[0].lower() + core[1:]
+        return core if core[0].isupper() or phrase.tags[0] == "S" else f"the {core}"
+
+    def _names(self, phrases: list[NounPhrase]) -> str:
+        names = [self._name(phrase) for phrase in phrases]
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+    def _nameable(self, phrases: list[NounPhrase]) -> bool:
+        """Whether a question may speak of these things: each solid, not too long, and the only one of its name."""
+        return all(
+            _solid(phrase)
+            and len(phrase.words) <= 7
+            and _INTRODUCING.isdisjoint(phrase.words)
+            and _INTRODUCING.isdisjoint(self._caption[phrase.start : phrase.core].lower().split())
+            and self._scene.names_one(phrase)
+            for phrase in phrases
+        )
+
+
+_TELLING_VERBS = frozenset(
+    "leaning hanging towering looming rising growing stretching extending running dangling protruding projecting "
+    "jutting emerging peeking grazing swimming flowing climbing clinging drooping spreading winding curving sloping "
+    "descending ascending bending arching drifting sailing flying walking jumping reaching overhanging looking leading "
+    "riding driving surfing skiing rolling splashing bursting pouring hiding wading".split(" ")
+)
+"""Verbs that say more than a place: questions keep them."""
+_LOOKS = frozenset(("at", "towards", "toward"))
+_DIRECTIONS = frozenset("left right forward forwards backward backwards upward upwards downward downwards away".split(" "))
+_RELATING = {
+    form: (base, third, progressive)
+    for base, third, progressive in RELATING_FORMS
+    for form in (base, third, progressive)
+}
+
+
+def _plural(fact: Fact) -> bool:
+    return len(fact.subjects) > 1 or fact.subjects[0].plural
+
+
+def _be(fact: Fact) -> str:
+    return "are" if _plural(fact) else "is"
+
+
+def _who(fact: Fact) -> str:
+    return "Who" if all(subject.head in lexicon.PERSONS for subject in fact.subjects) else "What"

@@ -1,13 +1,18 @@
 """From a caption to sentences of tagged units: words, punctuation, quoted text, relation and region phrases.
 
-A tag is one character, so that a sentence is a string that a compiled expression can read. What the tags build up to
-is known in `phrases` and `reading`.
+A tag is one character, so that a sentence is a string that a compiled expression can read. What the tags build up
+to is known in `phrases` and `reading`. The tags:
 
-Tags: d the, this; a an, another; q number or quantity; p possessive; i no, each; J adjective; N noun; M plural noun;
-S noun with 's; Q quoted text; x pronoun; t there; b form of be; h form of have; v position verb; V other verb;
-g position verb in -ing; G other -ing form; e position participle; E other participle; k verb relating two things;
-u passive relation; r relation; B between; z region of the picture; f facing; y introduction ("we can see"); R adverb; W relative
-pronoun; w with; o of; P other preposition; c and, or; K clause word; punctuation stands for itself, ~ for the rest.
+d the, this        a a, an, another      q number, quantity   p his, its          i no, each
+J adjective        N noun                M plural noun        S noun with 's      Q quoted text
+x pronoun          t there               b form of be         h form of have      A can, may
+v position verb    g the same in -ing    e position participle (placed, mounted)
+V other verb       G the same in -ing    E other participle
+k verb relating two things               j the same in -ing   u participle and preposition (surrounded by)
+r relation         B between             z region of picture  f facing            I "in this image"
+y "we can see"     R adverb              W which, that        w with              o of
+P to, for, from    c and                 C or                 K while, but        ~ any other sign
+Commas, colons, semicolons and brackets stand for themselves.
 """
 
 from __future__ import annotations
@@ -18,75 +23,42 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from spare_assets.engines.rule_based import lexicon
+from spare_assets.engines.rule_based.relation_phrases import IMAGE, PASSIVE, REGION, RELATION
 
 MAX_UNITS = 150
 """Longer sentences are not read: they are lists or run-ons that no rule here was made for."""
 
-_IMAGE = r"(?:image|picture|photo(?:graph)?|frame|shot|scene|view|painting|illustration|canvas)"
-_POSITION_WORD = (
-    r"(?:very|far|extreme|immediate|upper|lower|top|bottom|left|right|center|central|middle|back|front|near|outer|"
-    r"inner|opposite|other|left-hand|right-hand|far-left|far-right|top-left|top-right|bottom-left|bottom-right|"
-    r"upper-left|upper-right|lower-left|lower-right)"
-)
-_POSITION_NOUN = (
-    r"(?:side|corner|half|part|portion|edge|section|third|area|quadrant|left|right|top|bottom|center|centre|middle|"
-    r"foreground|background|distance|front|back|rear|end|hand side|"
-    r"top-left|top-right|bottom-left|bottom-right|upper-left|upper-right|lower-left|lower-right)"
-)
-_PLACE_NOUN = (
-    rf"(?:{_POSITION_NOUN}|surface|base|foot|tip|inside|outside|midst|heart|rim|border|perimeter|mouth)"
-)
-_DEGREE = r"(?:(?:directly|just|immediately|slightly|diagonally|partially|high|far|right(?= (?:above|below|behind|next|beside|in front|under|beneath|on top|by|outside|inside|against))) )?"
-_AFTER_REGION = (
-    r"(?= ?(?:[.,;:!?)]|\Z|(?:there|is|are|was|were|i|we|you|and|with|stands?|sits?|lies?|a|an|the|some|two|three|four|five|"
-    r"several|many|behind|in|on|while|which|that|can)\b))"
-)
-_REGION = (
-    rf"(?:off |further |up |down |far )?(?:in|on|at|to|towards?|near|along|across|throughout|over to) "
-    rf"(?:the|this) (?:{_POSITION_WORD}[ -]){{0,3}}{_POSITION_NOUN}"
-    rf"(?: of (?:the|this) {_IMAGE}\b(?!['’-])|(?! of\b){_AFTER_REGION})"
-)
-_RELATION = (
-    rf"{_DEGREE}(?:"
-    rf"(?:in|on|at|to|towards?|near|along|off to|around|from) (?:the|either|both|each|opposite) (?:{_POSITION_WORD}[ -]){{0,3}}(?:{_PLACE_NOUN}|sides) of"
-    rf"|(?:in front|on top|in back|left|right|ahead|on opposite sides|north|south|east|west|north-?east|north-?west|"
-    rf"south-?east|south-?west|inside|outside) of"
-    rf"|next to|adjacent to|close to|near to|in between|away from|far away from|far from|across from|opposite to|opposite from|"
-    rf"parallel to|perpendicular to|hanging from|hangs from|side by side with|in the midst of"
-    rf"|behind|beside|alongside|above|below|underneath|under|beneath|atop|inside|within|between|amongst?|amid(?:st)?|"
-    rf"around|near|by|against|along|across|opposite|outside|through|over|towards?|upon|on|in|at|into|onto|past|throughout"
-    rf")\b"
-)
-_PASSIVE = (
-    r"(?:surrounded|encircled|enclosed|flanked|bordered|framed|supported|backed|topped|covered|lined|obscured|"
-    r"shaded|overlapped|edged|ringed|overlooked|blocked)(?: on (?:both|all|either) sides?| entirely| completely| partially)? (?:by|with|in)\b"
-    r"|(?:connected|attached|joined|linked|affixed|fastened|tied|anchored|secured|chained|bolted|mounted|strapped|glued|taped|hooked) to\b"
-    r"|(?:separated|suspended|detached) from\b"
-)
 _TOKEN = re.compile(
     rf"""(?P<quote>"[^"\n]{{0,200}}"|“[^”\n]{{0,200}}”|(?<!\w)['‘][^'’\n]{{1,60}}['’](?!\w))"""
-    rf"|(?P<passive>\b(?:{_PASSIVE}))"
-    rf"|(?P<region>\b(?:{_REGION}))"
-    rf"|(?P<relation>\b(?:{_RELATION}))"
+    rf"|(?P<passive>\b(?:{PASSIVE}))"
+    rf"|(?P<region>\b(?:{REGION}))"
+    r"|(?P<adverb>\b(?:at (?:least|most)|in (?:part|full|general|total)|as well)\b)"
+    rf"|(?P<relation>\b(?:{RELATION}))"
+    r"|(?P<quantity>\b(?:an? (?:couple|few|lot|number|variety|handful|dozen|multitude) of|a few|lots of|plenty of|"
+    r"dozens of|hundreds of)\b)"
     rf"|(?P<word>[^\W_]+(?:['’&/-][^\W_]+)*)"
     rf"|(?P<end>[.!?…]+(?=[\s\"”')]|\Z)|\n)"
     rf"|(?P<mark>[^\s])"
 )
-
 _INTRODUCTION = re.compile(
     rf"\b(?:(?:as )?(?:i|we|you|one) can (?:also )?(?:see|observe|notice|find|view)"
-    rf"|(?:the|this) {_IMAGE} (?:also )?(?:shows|features|depicts|captures|displays|contains|presents|showcases|includes)"
-    rf"|(?:an?|the|this) (?:[a-z-]+ ){{0,6}}?(?:view|shot|photo|photograph|image|picture|close-up|closeup|painting|depiction|drawing) (?:of|shows|showing|featuring)"
+    rf"|(?:the|this) {IMAGE} (?:also )?"
+    rf"(?:shows|features|depicts|captures|displays|contains|presents|showcases|includes)"
+    rf"|(?:an?|the|this) (?:[a-z-]+ ){{0,6}}?"
+    rf"(?:view|shot|photo|photograph|image|picture|close-up|closeup|painting|depiction|drawing) "
+    rf"(?:of|shows|showing|featuring)"
     rf")\b"
 )
-_FRAME_TALK = re.compile(rf"\b(?:in|of|from|within) (?:the|this|a|an) (?:[a-z]+ )?{_IMAGE}\b(?!['’-])")
+_FRAME_TALK = re.compile(rf"\b(?:in|of|from|within) (?:the|this|a|an) (?:[a-z]+ )?{IMAGE}\b(?!['’-])")
 
-_PHRASE_WORDS = {"there": "t", "with": "w", "of": "o", "and": "c", "or": "c", "facing": "f"}
+
+_PHRASE_WORDS = {"there": "t", "with": "w", "of": "o", "and": "c", "or": "C", "facing": "f"}
+_NOUN_STARTS = frozenset("daqpiJNMS")
 
 
 @dataclass(slots=True)
 class Unit:
-    """A word or a phrase that is read as one; `start` and `end` are characters of the caption."""
+    """A word, or a phrase read as one; `text` is lower-case, `start` and `end` are characters of the caption."""
 
     text: str
     start: int
@@ -101,60 +73,72 @@ class Sentence:
     tags: str
 
 
-def _forms(base: str) -> dict[str, str]:
-    """Finite forms and -ing form of a regular verb: form to 's' (third person), 'b' (base), 'g' (-ing)."""
-    if base.endswith(("s", "x", "ch", "sh")):
-        third = base + "es"
-    elif base.endswith("y") and base[-2] not in "aeiou":
-        third = base[:-1] + "ies"
-    else:
-        third = base + ("es" if base in {"go", "do"} else "s")
-    forms = {third: "s", base: "b"}
+def _third_person(base: str) -> str:
+    if base.endswith(("s", "x", "ch", "sh", "go")):
+        return base + "es"
+    if base.endswith("y") and base[-2] not in "aeiou":
+        return base[:-1] + "ies"
+    return base + "s"
+
+
+def _progressive(base: str) -> str:
     if base.endswith("ie"):
-        forms[base[:-2] + "ying"] = "g"
-    elif base.endswith("e") and not base.endswith(("ee", "ye")):
-        forms[base[:-1] + "ing"] = "g"
-    else:
-        forms[base + "ing"] = "g"
-        if base[-1] not in "aeiouwxy":
-            forms[base + base[-1] + "ing"] = "g"
-    return forms
+        return base[:-2] + "ying"
+    if base.endswith("e") and not base.endswith(("ee", "ye")):
+        return base[:-1] + "ing"
+    if base in lexicon.DOUBLING_VERBS:
+        return base + base[-1] + "ing"
+    return base + "ing"
+
+
+def _position_forms() -> tuple[dict[str, str], dict[str, bool]]:
+    """Progressive of every form of a position verb, and whether a finite verb form asks for a plural subject."""
+    progressives = {}
+    plurals = {"is": False, "was": False, "are": True, "were": True}
+    for base in lexicon.POSITION_VERBS:
+        progressive = _progressive(base)
+        for form in (base, _third_person(base), progressive):
+            progressives[form] = progressive
+        plurals[base], plurals[_third_person(base)] = True, False
+    return progressives, plurals
+
+
+PROGRESSIVES, PLURAL_VERBS = _position_forms()
+RELATING_FORMS = [(base, third, _progressive(base)) for base, third in lexicon.RELATING_VERBS.items()]
+"""Base, third person and progressive of the verbs that relate two things."""
 
 
 def _fixed_tags() -> dict[str, str]:
-    """Tags of known words. `1` and `2` mark finite forms (position, other) that may be nouns, `3` relating verbs."""
+    """Tags of known words. Digits mark verb forms that may be nouns: 0 sits, 1 stands, 2 holds, 3 covers, 4 sit, 5 hold."""
     tags: dict[str, str] = {}
     for base in lexicon.OTHER_VERBS:
-        for form, kind in _forms(base).items():
-            tags[form] = {"s": "2", "b": "5", "g": "G"}[kind]
+        tags |= {_third_person(base): "2", base: "5", _progressive(base): "G"}
     for base in lexicon.POSITION_VERBS:
-        for form, kind in _forms(base).items():
-            tags[form] = {"s": "1", "b": "4", "g": "g"}[kind]
+        tags |= {_third_person(base): "0", base: "4", _progressive(base): "g"}
+    tags |= dict.fromkeys(lexicon.NOUN_OR_VERB_FORMS, "1")
+    for base, third in lexicon.RELATING_VERBS.items():
+        tags |= {third: "3", base: "3", _progressive(base): "j"}
     for words, tag in (
         (lexicon.ADJECTIVES, "J"),
-        (lexicon.NOT_PARTICIPLES, "N"),
+        (lexicon.NOUNS_LIKE_PARTICIPLES, "N"),
         (lexicon.ADVERBS, "R"),
+        (lexicon.OTHER_PARTICIPLES, "E"),
         (lexicon.POSITION_PARTICIPLES, "e"),
-        (lexicon.COVERING_VERBS, "3"),
         (lexicon.OTHER_PREPOSITIONS, "P"),
         (lexicon.CLAUSE_WORDS, "K"),
-        (lexicon.AUXILIARIES, "V"),
+        (lexicon.AUXILIARIES, "A"),
         (lexicon.HAVE, "h"),
         (lexicon.BE, "b"),
         (lexicon.RELATIVES, "W"),
         (lexicon.PRONOUNS, "x"),
         (lexicon.POSSESSIVES, "p"),
         (lexicon.NEGATIVE_DETERMINERS, "i"),
-        (lexicon.QUANTIFIERS, "q"),
-        (lexicon.NUMBERS, "q"),
+        (lexicon.QUANTIFIERS | lexicon.NUMBERS, "q"),
         (lexicon.INDEFINITE, "a"),
         (lexicon.DEFINITE, "d"),
-        (_PHRASE_WORDS, ""),
     ):
-        for word in words:
-            tags[word] = tag or _PHRASE_WORDS[word]
-    tags["one"] = "q"
-    return tags
+        tags |= dict.fromkeys(words, tag)
+    return tags | _PHRASE_WORDS
 
 
 _TAGS = _fixed_tags()
@@ -168,10 +152,10 @@ def _guess(word: str) -> str:
     if word.endswith(("'s", "’s", "s'", "s’")):
         return "S"
     last = word.rsplit("-", 1)[-1]
-    if last != word and last in ("shaped", "colored", "coloured", "sized", "like", "style", "styled"):
+    if last != word and (last in lexicon.COMPOUND_ENDS or last.endswith("ed") or _TAGS.get(last) == "J"):
         return "J"
     if word.endswith("ly"):
-        return "N" if word in lexicon.NOT_ADVERBS else "R"
+        return "N" if word in lexicon.NOUNS_IN_LY else "R"
     if word.endswith("ing") and len(word) > 4:
         return "G"
     if word.endswith("ed") and len(word) > 3:
@@ -189,43 +173,56 @@ def is_plural(noun: str) -> bool:
     return (
         noun.endswith("s")
         and len(noun) > 2
-        and noun not in lexicon.SINGULAR_S
-        and not noun.endswith(("ss", "us", "is", "'s"))
+        and noun not in lexicon.SINGULARS_IN_S
+        and not noun.endswith(("ss", "us", "is", "'s", "’s"))
     )
 
 
-def _resolve(guesses: list[str]) -> str:
-    """Settle words that are verb or noun by what stands around them."""
-    tags = guesses
+def _settle(units: list[Unit], tags: list[str]) -> str:
+    """Tags of a sentence, with words that may be verb or noun, adjective or adverb decided by their neighbours."""
     last = len(tags) - 1
     for index, tag in enumerate(tags):
-        if tag in "12345":
-            before = tags[index - 1] if index else "."
-            after = tags[index + 1] if index < last else "."
-            noun = "M" if tag in "123" else "N"
-            if before in "daqpiJSo":
+        if tag not in _UNSETTLED:
+            continue
+        before = tags[index - 1] if index else "."
+        after = tags[index + 1] if index < last else "."
+        if tag in "012345":
+            noun = "M" if tag in "0123" else "N"
+            if before in "daqpiSo" or (before == "J" and tag != "0"):
                 tags[index] = noun
+            elif tag == "0":
+                tags[index] = "v"
             elif tag in "45":
-                verb = "v" if tag == "4" else "V"
-                tags[index] = (
-                    verb if before in "MWR" or (before == "x") or before == "V" or before == "P" else noun
-                )
+                tags[index] = ("v" if tag == "4" else "V") if before in "MWRxVPA" else noun
             elif tag == "3":
                 tags[index] = "k" if before in "NMWRQx" and after in "daqpJ" else noun
             elif before in "NMWRtxQcJz,":
                 tags[index] = "v" if tag == "1" else "V"
             else:
                 tags[index] = noun
-        elif (
-            tag in "ebg"
-            and index
-            and tags[index - 1] in "aJ"
-            and (index == last or tags[index + 1] not in "JNMSEG")
-        ):
+        elif tag == "M":
+            if before in "NS" and after in "dap":
+                tags[index] = "V"
+        elif tag == "R":
+            if before in "dapq" and after in "JNM":
+                tags[index] = "J"
+        elif tag == "A":
+            if units[index].text == "can" and before in "JN" and (after not in "bxhR45" or units[index + 1].text == "is"):
+                tags[index] = "N"
+        elif tag == "J":
+            if units[index].text in lexicon.NOUN_OR_ADJECTIVE:
+                if (before == "N" and after not in "JNMS") or (before in "daqpJS" and after not in "JNMSRc,"):
+                    tags[index] = "N"
+        elif units[index].text == "set" and before == "N":
+            # "a TV set", "a vase set on a table": left open.
+            tags[index] = "~"
+        elif (before == "a" or (before == "J" and tag == "e")) and after not in "JNMSEG":
+            # "a being", "a small set": no noun follows, so this is the noun.
             tags[index] = "N"
-        elif tag == "M" and 0 < index < last and tags[index - 1] in "NS" and tags[index + 1] in "dap":
-            tags[index] = "V"
     return "".join(tags)
+
+
+_UNSETTLED = frozenset("012345MRebgAJ")
 
 
 def read_sentences(caption: str) -> Iterator[Sentence]:
@@ -233,10 +230,10 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
     lowered = caption.lower()
     if len(lowered) != len(caption):
         lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in caption)
-    introductions = {match.start(): match.end() for match in _INTRODUCTION.finditer(lowered)}
-    frames = {match.start(): match.end() for match in _FRAME_TALK.finditer(lowered)}
+    phrases = {match.start(): (match.end(), "I") for match in _FRAME_TALK.finditer(lowered)}
+    phrases |= {match.start(): (match.end(), "y") for match in _INTRODUCTION.finditer(lowered)}
     units: list[Unit] = []
-    guesses: list[str] = []
+    tags: list[str] = []
     skip_to = 0
     for match in _TOKEN.finditer(lowered):
         start, end = match.span()
@@ -244,31 +241,29 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
             continue
         kind = match.lastgroup
         if kind == "end":
-            if units and len(units) <= MAX_UNITS:
-                yield Sentence(units, _resolve(guesses))
-            units, guesses = [], []
+            if 0 < len(units) <= MAX_UNITS:
+                yield Sentence(units, _settle(units, tags))
+            units, tags = [], []
+            continue
+        if len(units) > MAX_UNITS:
             continue
         text = match.group()
-        if start in introductions:
-            skip_to = end = introductions[start]
-            tag = "y"
-        elif kind != "region" and start in frames:
-            skip_to = end = frames[start]
-            tag = "I"
+        if start in phrases and kind != "region":
+            end, tag = phrases[start]
+            skip_to = end
+            text = lowered[start:end]
         elif kind == "word":
             tag = _TAGS.get(text) or _guess(text)
         elif kind == "relation":
             tag = "B" if text.endswith("between") else "r"
-        elif kind == "region":
-            tag = "z"
-        elif kind == "passive":
-            tag = "u"
-        elif kind == "quote":
-            tag = "Q"
-        else:
+        elif kind == "mark":
             tag = text if text in ",;:()" else "~"
-        if len(units) <= MAX_UNITS:
-            units.append(Unit(lowered[start:end], start, end))
-            guesses.append(tag)
-    if units and len(units) <= MAX_UNITS:
-        yield Sentence(units, _resolve(guesses))
+        else:
+            tag = _KIND_TAGS[kind or ""]
+        units.append(Unit(text, start, end))
+        tags.append(tag)
+    if 0 < len(units) <= MAX_UNITS:
+        yield Sentence(units, _settle(units, tags))
+
+
+_KIND_TAGS = {"region": "z", "passive": "u", "quote": "Q", "quantity": "q", "adverb": "R"}
