@@ -1,0 +1,114 @@
+"""Check 4: does the question fit the image? (paper 3.3)
+
+Compares stored CLIP embeddings of questions and images. Computing those, and the prefix put before a question, do not
+belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from spare_assets.quality.embeddings import BLOCK_ROWS, embeddings_of, widened
+from spare_assets.quality.samples import MisalignedTablesError, sample_chunks, verdict_columns
+
+Mode = Literal["required", "when_image_present", "off"]
+
+
+def alignment_verdicts(
+    pairs: pl.LazyFrame,
+    question_embeddings: pl.LazyFrame,
+    image_embeddings: pl.LazyFrame,
+    caption_images: pl.LazyFrame,
+    *,
+    mode: Mode,
+    minimum: float,
+    weight: float = 1.0,
+) -> Iterator[pl.DataFrame]:
+    """Verdicts on pairs: kept where the similarity of image and question reaches `minimum`.
+
+    The similarity is the cosine; with another `weight` than 1 it is weight * max(cosine, 0), which with 2.5 and its
+    prefix is CLIPScore as published. A pair whose image is not at hand is dropped when images are `required`, and
+    else passes without a score; with `off` all do.
+
+    `pairs`, `question_embeddings` (caption_id, pair_id, embedding; of these pairs and possibly of others) and
+    `caption_images` (caption_id, image_id, status) are sorted by caption_id. The image embeddings (image_id,
+    embedding) are held in memory, 1 KB for 512 numbers. Raises MisalignedTablesError when the tables do not fit.
+    """
+    if mode == "off":
+        for (chunk,) in sample_chunks(pairs):
+            yield chunk.select(
+                verdict_columns(
+                    kept=pl.lit(True),
+                    score=pl.lit(None),
+                    threshold=None,
+                    reason=pl.lit("passed unscored: alignment off"),
+                )
+            )
+        return
+    images = image_embeddings.select("image_id", "embedding").collect()
+    places = images.select("image_id", place=pl.int_range(pl.len(), dtype=pl.UInt32))
+    image_vectors = images["embedding"].to_numpy()
+    for chunk, embedded, listed in sample_chunks(
+        pairs.select("pair_id", "caption_id", "source", "position"),
+        question_embeddings.select("caption_id", "pair_id", "embedding"),
+        caption_images.select("caption_id", "image_id", "status"),
+    ):
+        located = chunk.join(listed, on="caption_id", how="left", maintain_order="left").join(
+            places, on="image_id", how="left", maintain_order="left"
+        )
+        usable = located.select((pl.col("status") == "ok") & pl.col("place").is_not_null()).to_series()
+        rows = usable.arg_true().to_numpy()
+        score = np.full(chunk.height, np.nan, dtype=np.float32)
+        if len(rows):
+            cosines = _cosines(
+                embeddings_of(chunk, embedded), rows, image_vectors, located["place"].gather(rows).to_numpy()
+            )
+            score[rows] = cosines if weight == 1 else np.float32(weight) * np.maximum(cosines, 0)
+        yield located.with_columns(score=pl.Series(score, nan_to_null=True)).select(_verdicts(mode, minimum))
+
+
+def _verdicts(mode: Mode, minimum: float) -> list[str | pl.Expr]:
+    """Verdict columns from pairs with score (null without a usable image) and image status."""
+    passed = (pl.col("score") >= pl.lit(minimum, dtype=pl.Float32)).fill_null(mode != "required")
+    # An image may be at hand and yet have no embedding: it could not be decoded.
+    lacking = pl.when(pl.col("status") == "ok").then(pl.lit("not embedded")).otherwise("status")
+    unscored = "no image: {}" if mode == "required" else "passed unscored: {}"
+    return verdict_columns(
+        kept=passed,
+        score=pl.col("score"),
+        threshold=minimum,
+        reason=pl.when(pl.col("score").is_null())
+        .then(pl.format(unscored, lacking.fill_null("unknown")))
+        .when(passed)
+        .then(pl.lit(""))
+        .otherwise(pl.lit("question does not fit the image")),
+    )
+
+
+def _cosines(
+    questions: NDArray[np.float16],
+    rows: NDArray[np.uint32],
+    images: NDArray[np.float16],
+    places: NDArray[np.uint32],
+) -> NDArray[np.float32]:
+    """Cosine of each of these question rows and the image at its place."""
+    if questions.shape[1] != images.shape[1]:
+        raise MisalignedTablesError(
+            f"question embeddings are {questions.shape[1]} numbers wide and image embeddings {images.shape[1]}: "
+            "they come from different CLIP models; materialize question_embeddings and image_embeddings again"
+        )
+    cosines = np.empty(len(rows), dtype=np.float32)
+    for block in (slice(start, start + BLOCK_ROWS) for start in range(0, len(rows), BLOCK_ROWS)):
+        distinct, image_of = np.unique(places[block], return_inverse=True)
+        asked, seen = widened(questions[rows[block]]), widened(images[distinct])
+        # Sums along one row each, and so the same wherever the blocks fall.
+        lengths = np.sqrt(np.einsum("rw,rw->r", asked, asked))
+        lengths *= np.sqrt(np.einsum("rw,rw->r", seen, seen))[image_of]
+        lengths[lengths == 0] = 1
+        cosines[block] = np.einsum("rw,rw->r", asked, seen[image_of]) / lengths
+    return cosines
