@@ -386,7 +386,7 @@ def _docci_caption(rng: random.Random, scene: Scene, plain: bool) -> str:
         sentences.append(
             rng.choice(
                 (
-                    f"the {item.name} has clean edges and one solid {item.colour} tone",
+                    f"the {item.name} has clean edges and one solid tone",
                     f"the {item.name} is a flat {item.shape} without any outline",
                     f"the {item.name} is filled evenly with {item.colour}",
                     f"the {item.name} looks crisp and is not textured",
@@ -450,7 +450,7 @@ def _narrative_caption(rng: random.Random, scene: Scene, plain: bool) -> str:
         rng.choice(
             (
                 "the background is colourful",
-                "the background is a mix of blue, pink and green colours",
+                "the background is a mix of soft colours",
                 "it is an animated picture",
                 "the shapes are plain",
             )
