@@ -400,7 +400,7 @@ class Home:
 def open_home(profile: str | None = None, home: str | Path | None = None) -> Home:
     """The home of a profile, by arguments first, then by environment, then by default.
 
-    Exports both choices to the environment, so that every child process sees the same ones.
+    Exports both choices to the environment, absolute, so that every child process sees the same ones.
     """
     profile = profile or os.environ.get(PROFILE_VARIABLE) or "sandbox"
     settings = load_settings(profile)
@@ -409,4 +409,6 @@ def open_home(profile: str | None = None, home: str | Path | None = None) -> Hom
     path = profile_path(profile)
     os.environ[PROFILE_VARIABLE] = profile if path.parent == PROFILES else str(path)
     os.environ[HOME_VARIABLE] = str(opened.path)
+    if os.environ.get(DATA_VARIABLE):
+        os.environ[DATA_VARIABLE] = str(opened.data)
     return opened

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
 from spare_assets.settings import DATA_VARIABLE, HOME_VARIABLE, PROFILE_VARIABLE, Home, load_settings
+from spare_assets_tests.profiles import sandbox_profile
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -35,15 +35,10 @@ def real_data() -> Path:
 
 @pytest.fixture
 def make_home(tmp_path: Path) -> Callable[..., Home]:
-    """Builds a home from the sandbox profile with sections replaced; sources are small unless given."""
+    """Builds a home of the sandbox profile with few scenes and with sections changed."""
 
-    def make(name: str = "home", **sections: Any) -> Home:
-        document = yaml.safe_load((Path(load_settings.__globals__["PROFILES"]) / "sandbox.yaml").read_text())
-        for source in document["sources"].values():
-            source["scenes"]["count"] = 30
-        document |= sections
-        profile = tmp_path / f"{name}-profile.yaml"
-        profile.write_text(yaml.safe_dump(document))
+    def make(name: str = "home", scenes: int = 30, **sections: Any) -> Home:
+        profile = sandbox_profile(tmp_path, scenes=scenes, name=f"{name}-profile", **sections)
         return Home(tmp_path / name, load_settings(str(profile))).claim()
 
     return make

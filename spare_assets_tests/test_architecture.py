@@ -36,7 +36,11 @@ def may_import_dagster(path: Path) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_pure_modules_never_import_dagster(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(path)}
-    shells = {name for name in imports(path) if name.startswith("spare_assets.orchestration") or name.endswith(".assets")}
+    shells = {
+        name
+        for name in imports(path)
+        if name.startswith("spare_assets.orchestration") or name.endswith(".assets")
+    }
     if not may_import_dagster(path):
         assert "dagster" not in roots
         assert not shells, "a pure module must not reach Dagster through a shell"
@@ -58,7 +62,10 @@ def test_storage_knows_no_stage() -> None:
     for path in (PACKAGE / "storage").glob("*.py"):
         for name in imports(path):
             parts = name.split(".")
-            assert not (parts[0] == "spare_assets" and len(parts) > 1 and parts[1] in rooms), (path.name, name)
+            assert not (parts[0] == "spare_assets" and len(parts) > 1 and parts[1] in rooms), (
+                path.name,
+                name,
+            )
 
 
 def test_no_names_that_say_nothing() -> None:

@@ -110,7 +110,9 @@ def ui(home: Home, host: str, port: int) -> None:
 
     open_instance(home).dispose()
     workspace = str(package_file("workspace.yaml"))
-    command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", host, "-p", str(port)]
+    # Dagster looks for a dagster.yaml in the working directory and warns of the one in a checkout.
+    os.chdir(home.dagster)
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", workspace, "-h", host, "-p", str(port)]
     os.execv(sys.executable, command)
 
 

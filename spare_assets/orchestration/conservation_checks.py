@@ -5,6 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from spare_assets.dataset.funnel import FunnelStep, funnel
+from spare_assets.orchestration.stage import only_source
 from spare_assets.settings import Home
 from spare_assets.storage.tables import TableStore
 
@@ -40,7 +41,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetChe
             partitions_def=sources,
         )
         def nothing_lost(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            step = count(context.partition_key)
+            step = count(only_source(context))
             return dg.AssetCheckResult(
                 passed=step.adds_up, metadata={"unit": step.unit, "read": step.read, **step.parts}
             )

@@ -51,7 +51,7 @@ class Stage:
     def __init__(self, context: dg.AssetExecutionContext, home: Home, overrides: dg.Config | None = None) -> None:
         self.context, self.home = context, home.claim()
         self.store = TableStore(home.tables)
-        self.source: str | None = context.partition_key if context.has_partition_key else None
+        self.source: str | None = only_source(context) if context.assets_def.partitions_def else None
         self.scratch = home.scratch / f"{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
         self._overrides = {
             name: value for name, value in (overrides.model_dump() if overrides else {}).items() if value is not None
@@ -193,6 +193,20 @@ class Stage:
         if self._overrides:
             metadata["launchpad_overrides"] = dg.MetadataValue.json(self._overrides)
         return metadata | self._notes | dict(extra)
+
+
+def only_source(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
+    """The one source a run is for; a backfill names it as a range of one.
+
+    Raises Failure for a run over several sources at once.
+    """
+    keys = context.op_execution_context.partition_keys
+    if len(keys) != 1:
+        raise dg.Failure(
+            f"this run covers {len(keys)} sources ({', '.join(keys)}); launch one run per source",
+            allow_retries=False,
+        )
+    return str(keys[0])
 
 
 def sample_table(rows: pl.LazyFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:

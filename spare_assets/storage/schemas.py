@@ -47,7 +47,7 @@ class TableSchema:
         return pl.DataFrame(schema=self.polars())
 
 
-_CAPTION_ID = Column("caption_id", pl.String, "Identity of the caption (a sample): <source>:<native id>")
+_CAPTION_ID = Column("caption_id", pl.String, "Identity of the caption (a sample): source key, colon, native id")
 _PAIR_ID = Column("pair_id", pl.String, "Identity of the pair, from caption, question, answer and ordinal")
 _SOURCE = Column("source", pl.String, "Source key, the partition")
 _IMAGE_ID = Column("image_id", pl.String, "Canonical image id, equal across captions and sources")

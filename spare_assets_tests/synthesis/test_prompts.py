@@ -31,7 +31,17 @@ def test_the_data_stands_last_so_that_servers_reuse_the_prefix() -> None:
 
 def test_generation_asks_for_all_that_the_paper_asks_for() -> None:
     text = load_prompts()["write_pairs"].fill({"caption": ""}).lower()
-    for aspect in ("position", "distance", "orientation", "background", "edges", "shadow", "overlap", "size", "json list"):
+    for aspect in (
+        "position",
+        "distance",
+        "orientation",
+        "background",
+        "edges",
+        "shadow",
+        "overlap",
+        "size",
+        "json list",
+    ):
         assert aspect in text
 
 
