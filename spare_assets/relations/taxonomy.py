@@ -357,9 +357,7 @@ TAXONOMY: tuple[Relation, ...] = tuple(
 )
 """The 29 relations in the paper's order; 201 keyword rows."""
 
-KEYWORDS: tuple[str, ...] = tuple(
-    dict.fromkeys(row.text for relation in TAXONOMY for row in relation.keywords)
-)
+KEYWORDS: tuple[str, ...] = tuple(dict.fromkeys(row.text for relation in TAXONOMY for row in relation.keywords))
 """The 198 distinct keywords: `confronting`, `contiguous with` and `amidst` stand in two relations each."""
 
 RELATIONS_OF_KEYWORD: dict[str, tuple[str, ...]] = {

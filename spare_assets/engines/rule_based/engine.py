@@ -22,8 +22,8 @@ class RuleBasedEngine:
     """A chat engine without a model: the system message names the task, the user message is the text.
 
     Tasks: `judge_caption` and `judge_pair` answer "yes" or "no", `write_pairs` a JSON list of question and answer,
-    `judge_pairs` a JSON object of flags. A text that cannot be read gets "no" or an empty list. `slips` in [0, 1] is the
-    share of captions whose pairs get mistakes added, for trying out the checks.
+    `judge_pairs` a JSON object of flags. A text that cannot be read gets "no" or an empty list. `slips` in [0, 1] is
+    the share of captions whose pairs get mistakes added, for trying out the checks.
     """
 
     def __init__(self, slips: float = 0.0) -> None:
@@ -47,8 +47,8 @@ class RuleBasedEngine:
         for key, request in requests:
             if len(request.messages) != 2 or request.messages[0].text not in self._tasks:
                 raise EngineError(
-                    f"the rule-based analyst knows the tasks {', '.join(self._tasks)}, each as a system message followed "
-                    "by the text as a user message; for prompts in plain language declare another engine"
+                    f"the rule-based analyst knows the tasks {', '.join(self._tasks)}, each as a system message "
+                    "followed by the text as a user message; for prompts in plain language declare another engine"
                 )
             task, text = (message.text for message in request.messages)
             started = perf_counter()

@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import re
 
+_OF_THE_PICTURE = re.compile(r"\b(?:in|of|from) (?:the|this) (?:image|picture|photo(?:graph)?|scene|video|frame)\b")
+_OTHER_TOPIC = (
+    "colou?rs?|shades?|hues?|materials?|kinds?|types?|sorts?|brands?|breeds?|shapes?|patterns?|textures?|times?|numbers?"
+    "|letters?|words?|texts?|names?|styles?|genders?|ages?|moods?|weather|seasons?|expressions?|species|sports?|purpose"
+)
 _NOT_ABOUT_PLACE = re.compile(
-    r"^(?:(?:what|which) (?:\w+ ){0,2}?(?:colou?rs?|shades?|hues?|materials?|kinds?|types?|sorts?|brands?|breeds?|shapes?|patterns?|"
-    r"textures?|times?|numbers?|letters?|words?|texts?|names?|styles?|genders?|ages?|moods?|weather|seasons?|expressions?)\b|"
-    r"how many|how much|how old|why|when|"
-    r"what (?:is|are) (?:(?!\b(?:doing|wearing|made)\b).)*\b(?:doing|wearing|made of|called|named|used for)\b)",
-    re.IGNORECASE,
+    rf"^(?:what|which) (?:\w+ ){{0,2}}?(?:{_OTHER_TOPIC})\b"
+    rf"|^what(?:'s| is| are| was| were) (?:the|its|his|her|their) (?:\w+ )?(?:{_OTHER_TOPIC})\b"
+    r"|^(?:how many|how much|how old|why|when)\b"
+    r"|^what (?:is|are|does|do) .*\b(?:doing|wearing|holding|wear|made of|made from|called|named|used for|look like|say)\b"
+)
+_PARTS = (
+    "left|right|top|bottom|front|back|rear|sides?|edges?|ends?|cent(?:er|re)|middle|corners?|base|foreground|background"
 )
 _ABOUT_PLACE = re.compile(
-    r"^(?:\W*(?:and|so|in the (?:image|picture|photo),?) )?where\b|^from where\b|"
-    r"\b(?:which|what) (?:direction|side|corner|way|part|end|edge|position|orientation|angle|location|place|layer|distance)\b|"
-    r"\b(?:how (?:far|close|near)|distance|orient(?:ed|ation)|position(?:ed)?|located|situated|placed|relative to|in relation to|"
-    r"direction|facing|faces?|"
-    r"(?:to|on|at) the (?:\w+ )?(?:left|right|top|bottom|front|back|rear|side|edge|end|center|centre|middle|corner|base)|"
-    r"(?:left|right|front|back|top|bottom|side|middle|center|centre|edge|corner|north|south|east|west) of|"
-    r"(?:in|on|at) (?:\w+ )?(?:the )?(?:background|foreground|distance|center|centre|middle)|"
-    r"above|below|beneath|under|underneath|over|behind|in front|beside|next to|adjacent|between|among|amid|amidst|around|"
-    r"inside|outside|within|atop|on top|near|nearest|nearby|close to|closest|closer|farther|further|furthest|farthest|"
-    r"far from|away from|toward|towards|across|along|alongside|opposite|against|parallel|perpendicular|"
-    r"surrounds?|surrounded|surrounding|encircles?|encircled|encloses?|enclosed|supports?|supported|covers?|covered|"
-    r"overlaps?|overlapping|touche?s?|touching|attached|connected|joined|borders?|bordered|flanks?|flanked|overlooks?|"
-    r"overlooking|contains?|separates?|separated|frames?|framed|lines?|lined|spans?|crosses|"
-    r"(?:taller|shorter|bigger|smaller|larger|longer|wider|higher|lower|deeper|narrower)(?: than|\b.*\bor\b)|"
-    r"(?:tallest|shortest|biggest|smallest|largest|longest|widest|highest|lowest|leftmost|rightmost|topmost|foremost))\b|"
-    r"^(?:what|who|which|is|are|does|do)\b.*\b(?:in|on|upon|by|through)\b",
-    re.IGNORECASE,
+    r"^(?:\W*(?:and|so) )?(?:from )?where\b"
+    r"|\b(?:which|what) (?:direction|side|corner|way|part|end|edge|position|orientation|angle|location|place|layer)\b"
+    r"|\bhow (?:far|close|near)\b"
+    rf"|\b(?:in|to|on|at|near|towards?) the (?:\w+ )?(?:{_PARTS})\b"
+    rf"|\b(?:{_PARTS}|north|south|east|west) of\b"
+    r"|\b(?:distance|orient(?:ed|ation)|position(?:ed)?|located|situated|placed|relative to|in relation to|direction"
+    r"|facing|above|below|beneath|under|underneath|over|behind|in front|beside|next to|adjacent|between|among|amid"
+    r"|amidst|around|inside|outside|within|atop|on top|near|nearest|nearby|close to|closest|closer|farther|further"
+    r"|furthest|farthest|far from|away from|towards?|across|along|alongside|opposite|against|parallel|perpendicular"
+    r"|surround(?:s|ed|ing)?|encircle[sd]?|enclose[sd]?|support(?:s|ed|ing)?|cover(?:s|ed|ing)?|overlap(?:s|ped|ping)?"
+    r"|touch(?:es|ing)?|attached|connected|joined|affixed|fastened|secured|mounted|tied|topped|faces|looking at|border(?:s|ed|ing)?|flank(?:s|ed|ing)?|overlook(?:s|ed|ing)?"
+    r"|contain(?:s|ing)?|separates?|separated|frame[sd]|line[sd]|spans?|cross(?:es)|leftmost|rightmost|topmost|foremost)\b"
+    r"|\b(?:does|do) .* (?:face|line|frame|cross|top|block|obscure)\?"
+    r"|\b(?:tall|short|bigg|small|larg|long|wid|high|low|deep|narrow)(?:er than|er\b.*\bor|est)\b"
+    r"|^(?:what|who|which|is|are|does|do)\b.*\b(?:in|on|at|upon|by|through)\b"
 )
+_LONGEST = 1000
+"""Characters of a question that are read; no sensible one is longer."""
 
 
 def asks_about_space(question: str, answer: str) -> bool:
-    """Whether the pair is about where something is, what stands in a relation, orientation, distance or size order."""
-    text = question[:_LONGEST]
+    """Whether the pair is about where something is, what stands in a relation, orientation, distance or size order.
+
+    The answer counts only where the question leaves it open: "What is it?" is spatial by no answer.
+    """
+    text = _OF_THE_PICTURE.sub(" ", question[:_LONGEST].lower().strip())
     return not _NOT_ABOUT_PLACE.search(text) and _ABOUT_PLACE.search(text) is not None
-
-
-_LONGEST = 2000
-"""Characters of a question that are read; no question of sense is longer."""

@@ -76,15 +76,12 @@ POSITION_PARTICIPLES = _words(
 """Participles and adjectives that, after a form of be or right after a noun, leave the relation to what follows."""
 
 RELATING_VERBS = {
-    base: third
-    for base, third in (
-        form.split("/")
-        for form in """
-        surround/surrounds encircle/encircles support/supports enclose/encloses flank/flanks border/borders
-        overlook/overlooks cover/covers overlap/overlaps touch/touches face/faces contain/contains
-        encompass/encompasses span/spans cross/crosses top/tops frame/frames line/lines block/blocks
-        obscure/obscures overhang/overhangs envelop/envelops
-        """.split()
+    verb: f"{verb}es" if verb.endswith(("s", "ch")) else f"{verb}s"
+    for verb in _words(
+        """
+        surround encircle support enclose flank border overlook cover overlap touch face contain encompass span cross
+        top frame line block obscure overhang envelop
+        """
     )
 }
 """Verbs that relate two things in space, base and third person. Some forms are nouns as well."""
@@ -213,7 +210,7 @@ ADJECTIVES = _words(
     yellow-and-black white-and-blue key focal inset recessed elevated raised lowered extended
     outstretched inverted reversed slotted perforated ribbed ridged grooved fluted beveled tapered
     scalloped pleated ruffled fringed quilted tufted padded cushioned upholstered potted stuffed
-    bronze-colored muted mirrored peaked pitched layered upright overhead
+    bronze-colored muted mirrored peaked pitched layered upright overhead random indiscernible
     """
 )
 
@@ -223,7 +220,8 @@ PARTS_OF_PERSONS = _words(
     shoulder shoulders chest back knee knees lap finger fingers thumb wrist elbow elbows waist hip hips
     chin cheek cheeks forehead beard mustache moustache skin body bodies tongue teeth tail paw paws wing
     wings fur mane snout muzzle beak feathers horn horns toe toes ankle ankles torso belly stomach palm
-    palms ponytail bun bangs eyebrows lips hooves hoof claws whiskers
+    palms ponytail bun bangs eyebrows lips hooves hoof claws whiskers shadow shadows silhouette
+    silhouettes
     """
 )
 CLOTHING = _words(
@@ -269,15 +267,17 @@ VAGUE_HEADS = _words(
     others rest thing things object objects item items element elements detail details kind kinds type
     types sort lot lots bit number amount variety range series bunch majority way ways manner style
     styles pattern patterns color colors colour colours hue hues shade shape shapes size form forms
-    light lighting reflection background foreground distance view surface point points line lines row
-    rows direction angle position presence sense feel feeling touch atmosphere ambiance ambience mood
-    vibe tone effect contrast texture place places space spaces spot spots location setting scenery
+    light lighting reflection background foreground distance view point points line lines row rows
+    direction angle position presence sense feel feeling touch atmosphere ambiance ambience mood vibe
+    tone effect contrast texture place places space spaces spot spots location setting scenery
     environment surroundings scene level base tip height length width depth layer layers content
     contents time times day night morning evening afternoon moment activity event action motion movement
     glow glare brightness darkness weather stuff addition total variation variations mix mixture blend
     combination array assortment collection arrangement difference example instance case word words
     letter letters text numbers name names title upper lower interior exterior perspective outside
     inside first second third two three four focus display evidence appearance use indication order
+    alignment arrangement-of interplay relationship tension harmony balance distinction interaction
+    conversation bond connection comparison gap-between scale proportion symmetry
     """
 )
 """Heads that name nothing in particular unless an of-phrase says what of."""
@@ -299,7 +299,7 @@ NOT_PLACES = _words(
     experience activity activities game match sport middle center foreground background image picture
     photo photograph scene frame shot hand hands mouth teeth lap arms eyes face serve swing jump stride
     leap dive trick stunt performance throw pitch catch kick race parade ceremony wedding party meal
-    storm
+    storm renovation construction audience competition contest festival
     """
 )
 """Heads after `in`, `on`, `at` ... that make no place of the phrase."""
@@ -318,7 +318,7 @@ OTHER_PARTICIPLES = _words(
     """
 )
 DOUBLING_VERBS = _words(
-    "sit run swim jut put cut set get hit hug dig dot wrap skip flip spin tip drop chop stir pet begin let hop skim clap"
+    "sit run swim jut put cut set get hit hug dig dot wrap skip flip spin tip drop chop stir pet begin let hop clap"
 )
 """Verbs that double their last letter before -ing."""
 COMPOUND_ENDS = _words("shaped colored coloured sized like style styled tone print free toned wide tall long high")
@@ -343,11 +343,11 @@ NOUNS_LIKE_PARTICIPLES = _words(
     earring wedding paneling lettering writing drawing landing crossing parking swing sling darling
     duckling seedling sapling dumpling opening coating ceilings buildings rigging scaffolding decking
     molding moulding trimming piping fencing shelving seating shading markings marking styling living
-    dining swimming washing sewing cutting painting filling lining offspring plumbing tubing matting
-    setting packaging housing wording binding backing netting paving dwelling carving engraving
-    lightning steering shadowing detailing handwriting weathering roofing labeling coupling skating
-    cycling speed need deed bleed creed greed tweed planting grazing-land baking packing running-board
-    sidewalk-paving walking-stick fishing boating camping dining-room living-room
+    dining washing sewing cutting painting filling lining offspring plumbing tubing matting setting
+    packaging housing wording binding backing netting paving dwelling carving engraving lightning
+    steering shadowing detailing handwriting weathering roofing labeling coupling speed need deed bleed
+    creed greed tweed planting grazing-land baking packing running-board sidewalk-paving walking-stick
+    dining-room living-room
     """
 )
 UNITS_OF_THINGS = _words(
@@ -366,8 +366,45 @@ NOUN_OR_VERB_FORMS = _words(
     """
 )
 """Third persons of position verbs that are plural nouns as well."""
-NAMELESS_HEADS = _words("part parts portion portions bit bits kind kinds sort sorts type types glimpse hint sense lack absence rest")
+NAMELESS_HEADS = _words(
+    """
+    part parts portion portions bit bits kind kinds sort sorts type types glimpse hint sense lack
+    absence rest alignment interplay relationship tension harmony balance distinction interaction help
+    aid use view sight
+    """
+)
 """Heads that name nothing, whatever follows."""
 
-NOUN_OR_ADJECTIVE = _words("light square round orange human individual adult baby front back top bottom middle center dark native")
+NOUN_OR_ADJECTIVE = _words(
+    """
+    light square round orange human individual adult baby front back top bottom middle center dark
+    native left right
+    """
+)
 """Adjectives that are nouns where no noun follows."""
+
+TELLING_VERBS = _words(
+    """
+    leaning hanging towering looming rising growing stretching extending running dangling protruding projecting
+    jutting emerging peeking grazing swimming flowing climbing clinging drooping spreading winding curving sloping
+    descending ascending bending arching drifting sailing flying walking jumping reaching overhanging looking leading
+    riding driving surfing skiing rolling splashing bursting pouring hiding wading
+    """
+)
+"""Position verbs that say more than a place: questions keep them."""
+
+PATH_VERBS = _words(
+    """
+    stretching extending running leading reaching winding curving flowing sloping projecting protruding jutting looking
+    rising spreading pouring
+    """
+)
+"""Position verbs whose place is where something goes, not where it is."""
+
+PLACING_PARTICIPLES = _words("located placed parked positioned situated seated")
+NOT_WITH_IN = _words("wrapped draped tied painted printed written drawn lit depicted framed shown gathered")
+"""Participles after which "in" is about manner more than place."""
+
+DIRECTIONS = _words("left right forward forwards backward backwards upward upwards downward downwards away")
+ORDINALS = _words("another other second third fourth additional more same similar")
+"""Words that set a thing apart from one of the same name."""

@@ -18,7 +18,7 @@ _OF = rf"o{_SIMPLE}(?:(?:,{_BARE})*,?c{_BARE}(?![AbvVkh]))?"
 _NOUN_PHRASE = re.compile(rf"{_SIMPLE}(?:{_OF}){{0,3}}")
 _CUT_AFTER = re.compile(r"[daqpioNMSCQ~]|R*[JEe][JEeGgj]*[NMS]|,?C|[Gj](?:[.,;brwN]|\Z)")
 """What cannot follow a noun phrase that was read whole."""
-_CUT_BEFORE = re.compile(r".*(?:[oCdaqpi~S]|[JEG],?c?)\Z")
+_CUT_BEFORE = re.compile(r".*(?:[NMSQqxd]o|[Cdaqpi~S]|[JEG],?c?)\Z")
 """What cannot stand before it."""
 _IRREGULAR = {
     "people": "person",
@@ -38,7 +38,8 @@ _IRREGULAR = {
 class NounPhrase:
     """A noun phrase: units `first` to `last` (exclusive) of its sentence, characters `start` to `end` of the caption.
 
-    `words` are those after the determiners, from character `core`. `whole` is false where words around it may belong to it.
+    `words` are those after the determiners, from character `core`. `whole` is false where words around it may belong
+    to it.
     """
 
     first: int

@@ -6,7 +6,8 @@ answer. What a sentence says is `reading`'s.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,7 +26,10 @@ class Pair(NamedTuple):
 
 
 _NEEDS_PLACE = frozenset(
-    "in on at by over through around across along against within inside upon past throughout under".split(" ")
+    (
+        *("in", "on", "at", "by", "over", "through", "around", "across", "along", "against", "within", "inside"),
+        *("upon", "past", "throughout", "under"),
+    )
 )
 """Relations that often are not about space, unless a thing with an article follows."""
 _NEEDS_VERB = frozenset(("by", "at", "hanging from", "towards", "toward", "past"))
@@ -33,22 +37,28 @@ _MOTIONS = frozenset(("into", "onto"))
 _WITHOUT_LANDMARK = frozenset(("in", "on", "at", "inside", "within", "by", "upon", "atop"))
 """Relations that answer a plain "where"; the others are asked for in relation to something."""
 _PATHS = frozenset(("through", "along", "across", "over", "around", "past", "towards", "toward", "throughout"))
-_INTRODUCING = frozenset(("another", "other", "second", "third", "fourth", "additional", "more"))
+
+
+_MOST_NAMESAKES = 20
 
 
 class _Scene:
-    """What a caption introduces, to tell whether a name fits one thing only."""
+    """What a caption mentions, to tell whether a name fits one thing only and a place is spoken of once."""
 
-    def __init__(self, phrases: list[NounPhrase]) -> None:
+    def __init__(self, phrases: list[NounPhrase], regions: Counter[str]) -> None:
+        self.regions = regions
         self._introduced: dict[str, set[frozenset[str]]] = defaultdict(set)
         for phrase in phrases:
-            if "a" in phrase.determiners or phrase.words[0] in _INTRODUCING or phrase.plural:
+            if "a" in phrase.determiners or phrase.words[0] in lexicon.ORDINALS or phrase.plural:
                 self._introduced[singular(phrase.head)].add(_content(phrase))
 
     def names_one(self, phrase: NounPhrase) -> bool:
         """Whether the words of the phrase fit no second thing that the caption introduces."""
+        namesakes = self._introduced.get(singular(phrase.head), ())
+        if len(namesakes) > _MOST_NAMESAKES:
+            return False
         own = _content(phrase)
-        return sum(own <= words for words in self._introduced.get(singular(phrase.head), ())) <= 1
+        return sum(own <= words for words in namesakes) <= 1
 
 
 def _content(phrase: NounPhrase) -> frozenset[str]:
@@ -59,13 +69,17 @@ def write_pairs(caption: str) -> list[Pair]:
     """Pairs of a caption in its order, without repeated questions; empty where nothing is said clearly."""
     phrases: list[NounPhrase] = []
     facts: list[Fact] = []
+    regions: Counter[str] = Counter()
+    if caption.isupper():
+        caption = caption.lower()
     for sentence in read_sentences(caption):
+        regions.update(unit.text for unit, tag in zip(sentence.units, sentence.tags, strict=True) if tag == "z")
         found, said = read_facts(sentence)
         phrases += found
         facts += [fact for fact in said if _is_spatial(fact)]
     if not facts:
         return []
-    writer = _Writer(caption, _Scene(phrases))
+    writer = _Writer(caption, _Scene(phrases, regions))
     bearers: dict[tuple[str, ...], set[frozenset[str]]] = defaultdict(set)
     for fact in facts:
         bearers[_place(fact)].add(frozenset([subject.head for subject in fact.subjects]))
@@ -85,7 +99,7 @@ def _is_spatial(fact: Fact) -> bool:
     if not all(_solid(thing) for thing in fact.objects):
         return False
     if fact.kind == "region":
-        return _of_picture(fact) and not any(verb in _PATH_VERBS for verb in map(_progressive, fact.verbs))
+        return _of_picture(fact) and not any(verb in lexicon.PATH_VERBS for verb in map(_progressive, fact.verbs))
     if fact.kind != "relation":
         return True
     relation, place = fact.relation, fact.objects[0]
@@ -95,12 +109,12 @@ def _is_spatial(fact: Fact) -> bool:
         return False
     if relation in _MOTIONS or (relation in _NEEDS_VERB and not fact.verbs):
         return False
-    if relation == "by" and not any(verb in PROGRESSIVES or verb in _PLACED for verb in fact.verbs):
+    if relation == "by" and not any(verb in PROGRESSIVES or verb in lexicon.PLACING_PARTICIPLES for verb in fact.verbs):
         return False
     if relation in _NEEDS_PLACE and (place.head in lexicon.NOT_PLACES or not place.determiners):
         return False
     if relation in ("in", "within"):
-        return place.head not in lexicon.CLOTHING and not any(verb in _WITH_IN for verb in fact.verbs)
+        return place.head not in lexicon.CLOTHING and not any(verb in lexicon.NOT_WITH_IN for verb in fact.verbs)
     return True
 
 
@@ -108,15 +122,19 @@ def _of_picture(fact: Fact) -> bool:
     """Whether a region is one of the picture, not of the thing that a sentence is about."""
     if " of " in fact.relation or "ground" in fact.relation or "distance" in fact.relation:
         return True
-    return fact.fronted and not fact.verbs and fact.relation.endswith(("left", "right", "side", "corner"))
+    return fact.fronted and not fact.verbs and fact.relation.endswith(_CLEAR_SIDES)
 
 
-_PATH_VERBS = frozenset(
-    "stretching extending running leading reaching winding curving flowing sloping projecting protruding jutting "
-    "looking rising spreading pouring".split(" ")
+_CLEAR_SIDES = (
+    "left",
+    "right",
+    "side",
+    "corner",
+    "in the front",
+    "in the middle",
+    "in the center",
+    "in the centre",
 )
-_PLACED = frozenset("located placed parked positioned situated seated".split(" "))
-_WITH_IN = frozenset("wrapped draped tied painted printed written drawn lit depicted framed shown gathered".split(" "))
 
 
 def _progressive(verb: str) -> str:
@@ -129,7 +147,11 @@ def _solid(phrase: NounPhrase) -> bool:
         return False
     if not lexicon.PICTURES.isdisjoint(phrase.words):
         return False
-    if phrase.head in lexicon.VAGUE_HEADS and "S" not in phrase.tags and ("o" not in phrase.tags or phrase.words[-1] in lexicon.VAGUE_HEADS):
+    if (
+        phrase.head in lexicon.VAGUE_HEADS
+        and "S" not in phrase.tags
+        and ("o" not in phrase.tags or phrase.words[-1] in lexicon.VAGUE_HEADS)
+    ):
         return False
     if phrase.head in lexicon.NAMELESS_HEADS:
         return False
@@ -159,7 +181,7 @@ class _Writer:
 
     def _ask_region(self, fact: Fact, solid: bool, known: bool) -> Iterator[Pair]:
         whole_place = " of " in fact.relation or "ground" in fact.relation
-        if solid and whole_place and self._caption.lower().count(fact.relation) == 1:
+        if solid and whole_place and self._scene.regions[fact.relation] == 1:
             yield Pair(f"{_who(fact)} is {fact.relation}?", self._span(fact.subjects))
         if known:
             yield Pair(f"Where in the image {_be(fact)} {self._names(fact.subjects)}?", fact.relation)
@@ -173,14 +195,14 @@ class _Writer:
             yield Pair(f"What {subject} facing?", self._span(fact.objects))
         elif fact.objects:
             yield Pair(f"Which direction {subject} facing?", f"{direction} {self._span(fact.objects)}")
-        elif direction in _DIRECTIONS or " " in direction:
+        elif direction in lexicon.DIRECTIONS or " " in direction:
             yield Pair(f"Which direction {subject} facing?", direction)
 
     def _ask_relation(self, fact: Fact, solid: bool, known: bool) -> Iterator[Pair]:
         relation, subjects, objects = fact.relation, fact.subjects, fact.objects
         placed = self._nameable(objects)
         there = self._names(objects)
-        moving = next((verb for verb in map(_progressive, fact.verbs) if verb in _TELLING_VERBS), "")
+        moving = next((verb for verb in map(_progressive, fact.verbs) if verb in lexicon.TELLING_VERBS), "")
         if moving == "looking" and relation.split(" ")[-1] not in _LOOKS:
             return
         if moving:
@@ -193,7 +215,7 @@ class _Writer:
                 return
         elif placed and solid:
             yield Pair(f"{_who(fact)} is {relation} {there}?", self._span(subjects))
-        if not known or moving in _PATH_VERBS:
+        if not known or moving in lexicon.PATH_VERBS:
             return
         subject = f"{_be(fact)} {self._names(subjects)}"
         if relation in _WITHOUT_LANDMARK:
@@ -220,6 +242,7 @@ class _Writer:
     def _span(self, phrases: list[NounPhrase]) -> str:
         """The caption's own words for things, lower-cased at the start of a sentence."""
         text = " ".join(self._caption[phrases[0].start : phrases[-1].end].split())
+        text = _DEMONSTRATIVE.sub("the ", text)
         first = text.split(" ", 1)[0]
         if first[1:] == first[1:].lower() and (phrases[0].tags[0] in "daqpiJ" or phrases[0].first == 0):
             text = text[0].lower() + text[1:]
@@ -248,22 +271,15 @@ class _Writer:
         return all(
             _solid(phrase)
             and len(phrase.words) <= 7
-            and _INTRODUCING.isdisjoint(phrase.words)
-            and _INTRODUCING.isdisjoint(self._caption[phrase.start : phrase.core].lower().split())
+            and lexicon.ORDINALS.isdisjoint(phrase.words)
+            and lexicon.ORDINALS.isdisjoint(self._caption[phrase.start : phrase.core].lower().split())
             and self._scene.names_one(phrase)
             for phrase in phrases
         )
 
 
-_TELLING_VERBS = frozenset(
-    "leaning hanging towering looming rising growing stretching extending running dangling protruding projecting "
-    "jutting emerging peeking grazing swimming flowing climbing clinging drooping spreading winding curving sloping "
-    "descending ascending bending arching drifting sailing flying walking jumping reaching overhanging looking leading "
-    "riding driving surfing skiing rolling splashing bursting pouring hiding wading".split(" ")
-)
-"""Verbs that say more than a place: questions keep them."""
+_DEMONSTRATIVE = re.compile(r"^th(?:is|ese|at|ose) ", re.IGNORECASE)
 _LOOKS = frozenset(("at", "towards", "toward"))
-_DIRECTIONS = frozenset("left right forward forwards backward backwards upward upwards downward downwards away".split(" "))
 _RELATING = {
     form: (base, third, progressive)
     for base, third, progressive in RELATING_FORMS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from spare_assets.engines.rule_based import lexicon
 from spare_assets.engines.rule_based.phrases import NounPhrase, noun_phrases
@@ -44,54 +44,84 @@ _PREDICATE = rf"(?:{_FINITE}|R*[ge]R*)"
 _THERE = rf"(?:y|R*tR*(?:{_BE}|vPb|v)R*(?:eR*)?)"
 # A clause begins with the sentence, after a clause word or a stop, or after "and" that does not join two noun phrases.
 _START = r"(?:^c?R*,?|^c?R*(?:r[nx]|z),R*|(?<=[;:K~(])R*,?|(?<=[^n]c)R*,?)"
-_MORE = re.compile(r"[^AbvVkWK;:]*?[,c]n(?![AbvVk])")
-_OBJECT = r"(?P<o>n)(?!,?[cC]n[AbvVk])"
-_PATTERNS: tuple[tuple[FactKind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        # "To the left of the person is a being", "In the background there are trees and a house"
-        ("relation", rf"{_START}(?P<v>[ge]?)R*(?P<r>r)(?P<o>n),?(?:{_THERE}|{_FINITE})R*(?P<s>{_LIST})(?![AbvVk])"),
-        ("region", rf"{_START}(?P<v>[ge]?)R*(?P<r>z),?(?:{_THERE}|{_FINITE})R*(?P<s>{_LIST})(?![AbvVk])"),
-        # "Behind the bird, a pole is visible", "In the background, a man is walking"
-        ("relation", rf"(?:^|(?<=;))c?R*(?P<v>[ge]?)R*(?P<r>r)(?P<o>n),(?P<s>{_LIST})R*(?={_FINITE})"),
-        ("region", rf"(?:^|(?<=;))c?R*(?P<v>[ge]?)R*(?P<r>z),(?P<s>{_LIST})R*(?=[AbvVkh])"),
-        # "The red circle sits above ...", "A cup, which is placed on ..."
-        ("relation", rf"{_START}(?P<s>{_LIST})(?:,?W)?(?P<v>{_PREDICATE})(?P<r>r){_OBJECT}"),
-        ("region", rf"{_START}(?P<s>{_LIST})(?:,?W)?(?P<v>{_PREDICATE})(?P<r>z)"),
-        ("relation", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>r){_OBJECT}"),
-        ("region", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>z)"),
-        ("relation", rf"^(?P<s>n)(?P<r>r){_OBJECT}"),
-        # "The tower has a window below the clock", "a plate with a cake on it"
-        ("relation", rf"(?<=h)(?P<s>n)(?P<r>r){_OBJECT}"),
-        ("relation", r"(?P<o>n)(?:h|,?w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r)(?P<x>x)"),
-        # "There is a cat on the mat"
-        ("relation", rf"{_THERE}R*(?P<s>n)(?P<v>{_PREDICATE}?)(?P<r>r){_OBJECT}"),
-        ("region", rf"{_THERE}R*(?P<s>{_LIST})(?P<v>{_PREDICATE}?)(?P<r>z)"),
-        # "... shows a cat lying on the mat", "... with a cup on the table"
-        ("relation", rf"(?<=[VGk])(?P<s>n)(?P<v>[ge]R*)(?P<r>r){_OBJECT}"),
-        ("relation", rf"(?<=[^n]w)(?P<s>n)(?P<r>r){_OBJECT}"),
-        ("relation", rf"(?<=[^n]w)(?P<s>n)(?P<v>[ge]R*)(?P<r>r){_OBJECT}"),
-        # "The cup is on the table and next to the plate"
-        ("relation", rf"{_START}(?P<s>n){_PREDICATE}rn(?:,?c|,)R*(?P<v>[ge]?)R*(?P<r>r){_OBJECT}"),
-        ("region", rf"{_START}(?P<s>n){_PREDICATE}rn(?:,?c|,)R*(?P<v>[ge]?)R*(?P<r>z)"),
-        ("region", rf"{_START}rn,?(?:b|v)R*(?P<s>n)(?:,?c|,)R*(?P<v>[ge]?)R*(?P<r>z)"),
-        # "a table supported by a pole", "The seating encircles a table"
-        ("passive", rf"(?P<s>n)(?:(?:,?W)?(?P<v>{_BE}))?R*(?P<r>u)R*(?P<o>n)(?!,?cn)"),
-        ("active", rf"{_START}(?P<s>{_LIST})(?P<v>)R*(?P<r>k)(?P<o>n)(?!,?cn)"),
-        ("active", rf"{_START}(?P<r>j)(?P<o>n),?{_BE}(?P<s>{_LIST})(?![AbvVk])"),
-        ("active", r"(?P<s>n)WR*(?P<v>)(?P<r>k)(?P<o>n)(?!,?cn)"),
-        ("active", rf"(?:{_START}|(?<=[VGkyw]))(?P<s>n)(?P<v>R*b?R*)(?P<r>j)(?P<o>n)(?!,?cn)"),
-        # "The dog is facing left"
-        ("facing", rf"(?:{_START}|(?<=[VGkyb]))(?P<s>n)(?:,?W)?(?P<v>R*(?:{_BE})?(?:[ge]R*(?:rn)?,?c?)?)(?P<r>f)(?P<o>z|rn|n|[JR])"),
-    )
-)
+_MORE = re.compile(r"[^AbvVkWK;:]*?[,c]n(?![AbvVkh])")
+_OBJECT = r"(?P<o>n)(?!(?:,n)*,?[cC][EGRgej]*n(?!(?:,?cn)?R*[AbvVkh]))"
+_OBJECTS = rf"(?P<o>{_LIST})(?!,?[cC,][EGRgej]*n|[AbvVk])"
+
+
+class _Construction(NamedTuple):
+    """One way to say where something is: groups s and o are the things, r the relation, v the verbs, x a pronoun.
+
+    A sentence outline without `symbol` has none of it. In a `tight` one two subjects are a group only as "leaves and
+    flowers", not as "a table and a chair".
+    """
+
+    kind: FactKind
+    symbol: str
+    pattern: re.Pattern[str]
+    tight: bool = False
+
+
+def _say(kind: FactKind, symbol: str, *patterns: str, tight: bool = False) -> list[_Construction]:
+    return [_Construction(kind, symbol, re.compile(pattern), tight) for pattern in patterns]
+
+
+_NAMED = rf"(?:{_THERE}|{_FINITE})R*(?P<s>{_LIST})(?![AbvVkh])"
+_SUBJECT = rf"(?P<s>{_LIST})"
+_VERB = r"(?P<v>[ge]?)R*"
+_CONSTRUCTIONS = [
+    # "To the left of the person is a being", "On the mat near the door there is a cat"
+    *_say("relation", "r", rf"{_START}{_VERB}(?P<r>r)(?P<o>n)(?:rn)?,?{_NAMED}"),
+    *_say("relation", "r", rf"{_START}[ge]?R*rn(?P<r>r)(?P<o>n),?{_NAMED}"),
+    *_say("region", "z", rf"{_START}{_VERB}(?P<r>z),?{_NAMED}"),
+    # "Behind the bird, a pole is visible", "In the background, a man is walking"
+    *_say("relation", "r", rf"(?:^|(?<=;))c?R*{_VERB}(?P<r>r)(?P<o>n),{_SUBJECT}R*(?={_FINITE})"),
+    *_say("region", "z", rf"(?:^|(?<=;))c?R*{_VERB}(?P<r>z),{_SUBJECT}R*(?=[AbvVkh])"),
+    # "The red circle sits above the square", "A cup, placed on the table, ...", "A cat with long hair is on the mat"
+    *_say("relation", "r", rf"{_START}{_SUBJECT}(?:,?W)?(?P<v>{_PREDICATE})(?P<r>r){_OBJECT}"),
+    *_say("relation", "r", rf"{_START}(?P<s>n),(?P<v>[ge]R*)(?P<r>r){_OBJECT},"),
+    *_say("relation", "r", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>r){_OBJECT}"),
+    *_say("relation", "r", rf"^(?P<s>n)(?P<r>r){_OBJECT}"),
+    *_say("region", "z", rf"{_START}{_SUBJECT}(?:,?W)?(?P<v>{_PREDICATE})(?P<r>z)"),
+    *_say("region", "z", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>z)"),
+    # "The tower has a window below the clock", "a plate with a cake on it"
+    *_say("relation", "r", rf"(?<=h)(?P<s>n)(?P<r>r){_OBJECT}"),
+    *_say("relation", "x", r"(?P<o>n)(?:h|,?w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r)(?P<x>x)"),
+    # "There is a cat on the mat"
+    *_say("relation", "r", rf"{_THERE}R*(?P<s>n(?:cn)?)(?P<v>{_PREDICATE}?)(?P<r>r){_OBJECT}", tight=True),
+    *_say("region", "z", rf"{_THERE}R*{_SUBJECT}(?P<v>{_PREDICATE}?)(?P<r>z)"),
+    # "It shows a cat lying on the mat", ", with a cup on the table"
+    *_say("relation", "r", rf"(?<=[VGk])(?P<s>n)(?P<v>[ge]R*)(?P<r>r){_OBJECT}"),
+    *_say("relation", "r", rf"(?<=,w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r){_OBJECT}"),
+    # "The cup is on the table and next to the plate"
+    *_say("relation", "r", rf"{_START}(?P<s>n){_PREDICATE}rn(?:,?c|,)R*{_VERB}(?P<r>r){_OBJECT}"),
+    *_say("region", "z", rf"{_START}(?P<s>n){_PREDICATE}rn(?:,?c|,)R*{_VERB}(?P<r>z)"),
+    *_say("region", "z", rf"{_START}rn,?(?:b|v)R*(?P<s>n)(?:,?c|,)R*{_VERB}(?P<r>z)"),
+    # "a table supported by a pole", "The wall behind the sink is covered in tiles"
+    *_say("passive", "u", rf"(?P<s>n)(?P<v>(?:,?W{_BE})?)R*(?P<r>u)R*{_OBJECTS}"),
+    *_say("passive", "u", rf"{_START}{_SUBJECT}(?:[rw]n)?(?P<v>{_BE})R*(?P<r>u)R*{_OBJECTS}"),
+    # "The seating encircles a table", "the wall that lines the path", "Surrounding the lake are trees"
+    *_say("active", "k", rf"{_START}{_SUBJECT}R*(?P<r>k){_OBJECTS}"),
+    *_say("active", "k", rf"(?P<s>n)WR*(?P<r>k){_OBJECTS}"),
+    *_say("active", "j", rf"{_START}(?P<r>j)(?P<o>n),?{_BE}{_SUBJECT}(?![AbvVkh])"),
+    *_say("active", "j", rf"(?:{_START}|(?<=[VGkyw]))(?P<s>n)(?P<v>R*b?R*)(?P<r>j){_OBJECTS}"),
+    # "The dog is sitting on the mat, facing left"
+    *_say(
+        "facing",
+        "f",
+        rf"(?:{_START}|(?<=[VGkyb]))(?P<s>n)(?:,?W)?(?P<v>R*(?:{_BE})?(?:[ge]R*(?:rn)?,?c?)?)(?P<r>f)(?P<o>z|rn|n|[JR])",
+    ),
+]
 
 
 def read_facts(sentence: Sentence) -> tuple[list[NounPhrase], list[Fact]]:
     """Noun phrases of a sentence, and its spatial facts in reading order."""
     phrases = list(noun_phrases(sentence))
     line, holders = _outline(sentence, phrases)
-    facts = [fact for kind, pattern in _PATTERNS for fact in _facts(kind, pattern, line, holders)]
+    facts: list[Fact] = []
+    for construction in _CONSTRUCTIONS:
+        if construction.symbol in line:
+            facts += _facts(construction, line, holders)
     facts.sort(key=lambda fact: fact.position)
     return phrases, facts
 
@@ -126,23 +156,34 @@ def _outline(sentence: Sentence, phrases: list[NounPhrase]) -> tuple[str, list[_
     return "".join(symbols), holders
 
 
-def _facts(kind: FactKind, pattern: re.Pattern[str], line: str, holders: list[_Holder]) -> Iterator[Fact]:
-    for match in pattern.finditer(line):
+def _facts(construction: _Construction, line: str, holders: list[_Holder]) -> Iterator[Fact]:
+    kind, groups = construction.kind, construction.pattern.groupindex
+    for match in construction.pattern.finditer(line):
         subjects = _phrases(holders[match.start("s") : match.end("s")])
-        relation = holders[match.start("r")]
-        assert isinstance(relation, Unit)
-        verbs = []
-        if "v" in match.re.groupindex:
-            verbs = [unit.text for unit in holders[match.start("v") : match.end("v")] if isinstance(unit, Unit)]
+        verbs = _words(holders[match.start("v") : match.end("v")]) if "v" in groups else []
         if not _agree(subjects, verbs):
             continue
-        if "x" in match.re.groupindex and not _refers(holders, match):
+        if construction.tight and any(thing.determiners for thing in subjects[1:]):
             continue
-        held = holders[match.start("o") : match.end("o")] if "o" in match.re.groupindex else []
-        name = relation.text
-        if kind == "facing":
-            name = " ".join([name, *(unit.text for unit in held if isinstance(unit, Unit))])
-        yield Fact(kind, subjects, verbs, name, _phrases(held), relation.start, match.start("r") < match.start("s"), bool(_MORE.match(line, match.end())))
+        if "x" in groups and not _refers(holders, match):
+            continue
+        relation = holders[match.start("r")]
+        held = holders[match.start("o") : match.end("o")] if "o" in groups else []
+        assert isinstance(relation, Unit)
+        yield Fact(
+            kind,
+            subjects,
+            verbs,
+            " ".join([relation.text, *_words(held)]) if kind == "facing" else relation.text,
+            _phrases(held),
+            relation.start,
+            fronted=match.start("r") < match.start("s"),
+            more=_MORE.match(line, match.end()) is not None,
+        )
+
+
+def _words(holders: list[_Holder]) -> list[str]:
+    return [unit.text for unit in holders if isinstance(unit, Unit)]
 
 
 def _refers(holders: list[_Holder], match: re.Match[str]) -> bool:

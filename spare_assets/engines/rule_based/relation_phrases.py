@@ -12,55 +12,44 @@ from spare_assets.relations.taxonomy import RELATIONS_OF_KEYWORD, TAXONOMY
 
 IMAGE = r"(?:image|picture|photo(?:graph)?|frame|shot|scene|view|painting|illustration|canvas)"
 
-_LEADING_RELATIONS = (
-    "left right above on below front back near_close far inside_within outside next_to_beside_adjacent opposite "
-    "parallel_to perpendicular_to toward_towards away_from between through around within_boundary "
-    "cardinal_directions central_position movement_along"
-).split(" ")
-_NOT_LEADING = frozenset(
+
+def _phrases(text: str) -> frozenset[str]:
+    return frozenset(" ".join(phrase.split()) for phrase in text.split(";"))
+
+
+_LEADING_RELATIONS = _phrases(
     """
-    left;right;at the left;on the left;at the right;on the right;over the;under the;below the;lower;down;on top;front;
-    confronting;back;nearby;far;out of;outer;outlying;adjacent;away;enclosed by;contained in;edged by;enveloped by;
-    encircled by;circling;encircling;surrounding;enclosing;skirting;encompassing;bordering;crossing;piercing;
-    traversing;transiting;approaching;backing onto;overlying;lying on;sitting on;positioned on;placed on;overlying on;
-    running parallel to;proceeding to;progressing toward;moving toward;heading toward;moving away from;departing from;
-    receding from;withdrawing from;retreating from;passing through;running through;running along;stretching across;
-    progressing along;moving along;opposed to;farther than;remote from;contiguous with;in line with;within sight of
-    """.replace("\n", "").replace("    ", "").split(";")
+    left; right; above; on; below; front; back; near_close; far; inside_within; outside; next_to_beside_adjacent;
+    opposite; parallel_to; perpendicular_to; toward_towards; away_from; between; through; around; within_boundary;
+    cardinal_directions; central_position; movement_along
+    """
 )
-"""Keywords that do not lead a noun phrase, or whose verb the grammar reads by itself."""
-_FURTHER = (
-    "in between",
-    "across from",
-    "north-east of",
-    "north-west of",
-    "south-east of",
-    "south-west of",
-    "inside of",
-    "ahead of",
-    "all around",
-    "hanging from",
-    "upon",
-    "against",
-    "across",
-    "at",
-    "into",
-    "onto",
-    "past",
-    "throughout",
-    "over",
-    "to the side of",
-    "to one side of",
-    "on one side of",
-    "on all sides of",
-    "on either side of",
-    "on both sides of",
-    "on opposite sides of",
+"""Relations of the taxonomy whose keywords stand before a noun phrase."""
+_NOT_LEADING = _phrases(
+    """
+    left; right; at the left; on the left; at the right; on the right; over the; under the; below the; lower; down;
+    on top; front; confronting; back; nearby; far; out of; outer; outlying; adjacent; away; enclosed by; contained in;
+    edged by; enveloped by; encircled by; circling; encircling; surrounding; enclosing; skirting; encompassing;
+    bordering; crossing; piercing; traversing; transiting; approaching; backing onto; overlying; lying on; sitting on;
+    positioned on; placed on; overlying on; running parallel to; proceeding to; progressing toward; moving toward;
+    heading toward; moving away from; departing from; receding from; withdrawing from; retreating from;
+    passing through; running through; running along; stretching across; progressing along; moving along; opposed to;
+    farther than; remote from; contiguous with; in line with; within sight of
+    """
 )
-_SIMPLE = sorted(
+"""Keywords of these relations that do not, or whose verb the grammar reads by itself."""
+_FURTHER = _phrases(
+    """
+    in between; across from; north-east of; north-west of; south-east of; south-west of; inside of; ahead of;
+    all around; hanging from; upon; against; across; at; into; onto; past; throughout; over; to the side of;
+    to one side of; on one side of; on all sides of; on either side of; on both sides of; on opposite sides of
+    """
+)
+"""Phrases of the same kind that the taxonomy does not list."""
+_LEADING = sorted(
     {row.text for relation in TAXONOMY if relation.name in _LEADING_RELATIONS for row in relation.keywords}
     - _NOT_LEADING
-    | set(_FURTHER),
+    | _FURTHER,
     key=lambda phrase: (-len(phrase), phrase),
 )
 
@@ -74,7 +63,9 @@ _PART_OF_PICTURE = (
     r"foreground|background|midground|distance|front|back|rear|end|top-left|top-right|bottom-left|bottom-right|"
     r"upper-left|upper-right|lower-left|lower-right)"
 )
-_PART = rf"(?:{_PART_OF_PICTURE}|surface|base|foot|head|tip|inside|outside|midst|heart|rim|border|perimeter|mouth|sides)"
+_PART = (
+    rf"(?:{_PART_OF_PICTURE}|surface|base|foot|head|tip|inside|outside|midst|heart|rim|border|perimeter|mouth|sides)"
+)
 _DEGREE = (
     r"(?:(?:directly|just|immediately|slightly|diagonally|high|far|"
     r"right(?= (?:above|below|behind|next|beside|in front|under|beneath|on top|by|outside|inside|against))) )?"
@@ -94,13 +85,15 @@ REGION = (
 RELATION = (
     rf"{_DEGREE}(?:(?:in|on|at|near|along|around) (?:the|either|both|each|opposite) "
     rf"(?:{_POSITION}[ -]){{0,3}}{_PART} of|(?:off |over )?(?:to|towards?) the (?:{_POSITION}[ -]){{0,3}}"
-    rf"(?:left|right|side|rear|back|front|top|bottom|center|centre|middle) of|clos(?:er|est) to|near(?:er|est) to|{'|'.join(_SIMPLE)})\b(?!['’-]| with\b)"
+    rf"(?:left|right|side|rear|back|front|top|bottom|center|centre|middle) of|clos(?:er|est) to|near(?:er|est) to|"
+    rf"{'|'.join(_LEADING)})\b(?!['’-]| with\b)"
 )
 """What leads the noun phrase that something is related to: "to the left of", "next to", "on the far side of"."""
 
 PASSIVE = (
-    r"(?:surrounded|hidden|concealed|obstructed|encircled|enclosed|flanked|bordered|framed|supported|backed|topped|covered|lined|obscured|shaded|"
-    r"overlapped|edged|ringed|overlooked|blocked|enveloped)(?: on (?:both|all|either) sides?)? (?:by|with|in)\b"
+    r"(?:surrounded|hidden|concealed|obstructed|encircled|enclosed|flanked|bordered|framed|supported|backed|topped|"
+    r"covered|lined|obscured|shaded|overlapped|edged|ringed|overlooked|blocked|enveloped)"
+    r"(?: on (?:both|all|either) sides?)? (?:by|with|in)\b"
     r"|(?:connected|attached|joined|linked|affixed|fastened|tied|anchored|secured|chained|bolted|mounted|strapped|"
     r"glued|taped|hooked|adjoined) to\b|(?:separated|suspended|detached) from\b"
 )
@@ -111,7 +104,7 @@ _SIDE = re.compile(r"(?:to|on|at) the (?:immediate |far )?(left|right)(?:[ -]han
 
 
 def relation_name(phrase: str) -> str:
-    """The taxonomy's name of a relation phrase, so that `under` and `beneath` meet; the phrase itself where it has none."""
+    """The taxonomy's name of a phrase, so that `under` and `beneath` meet; the phrase itself where it has none."""
     bare = _DEGREE_AT_START.sub("", phrase, count=1)
     if side := _SIDE.fullmatch(bare):
         return side.group(1)

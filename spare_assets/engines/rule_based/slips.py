@@ -73,9 +73,7 @@ def _ungrounded_answer(caption: str, pair: Pair, rng: random.Random) -> Pair | N
     if not absent:
         return None
     question = _PLACE_QUESTION.sub("What else is ", pair.question)
-    return Pair(
-        question if question != pair.question else f"What is near {_asked(pair)}?", rng.choice(absent)
-    )
+    return Pair(question if question != pair.question else f"What is near {_asked(pair)}?", rng.choice(absent))
 
 
 def _asked(pair: Pair) -> str:

@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     r"|(?P<quantity>\b(?:an? (?:couple|few|lot|number|variety|handful|dozen|multitude) of|a few|lots of|plenty of|"
     r"dozens of|hundreds of)\b)"
     rf"|(?P<word>[^\W_]+(?:['’&/-][^\W_]+)*)"
-    rf"|(?P<end>[.!?…]+(?=[\s\"”')]|\Z)|\n)"
+    rf"|(?P<end>[.!?…]+|\n)"
     rf"|(?P<mark>[^\s])"
 )
 _INTRODUCTION = re.compile(
@@ -52,8 +52,16 @@ _INTRODUCTION = re.compile(
 _FRAME_TALK = re.compile(rf"\b(?:in|of|from|within) (?:the|this|a|an) (?:[a-z]+ )?{IMAGE}\b(?!['’-])")
 
 
-_PHRASE_WORDS = {"there": "t", "with": "w", "of": "o", "and": "c", "or": "C", "facing": "f"}
-_NOUN_STARTS = frozenset("daqpiJNMS")
+_PHRASE_WORDS = {
+    "there": "t",
+    "with": "w",
+    "of": "o",
+    "and": "c",
+    "or": "C",
+    "facing": "f",
+    "there's": "y",
+    "there’s": "y",
+}
 
 
 @dataclass(slots=True)
@@ -109,7 +117,7 @@ RELATING_FORMS = [(base, third, _progressive(base)) for base, third in lexicon.R
 
 
 def _fixed_tags() -> dict[str, str]:
-    """Tags of known words. Digits mark verb forms that may be nouns: 0 sits, 1 stands, 2 holds, 3 covers, 4 sit, 5 hold."""
+    """Tags of known words. Digits mark verbs that may be nouns: 0 sits, 1 stands, 2 holds, 3 covers, 4 sit, 5 hold."""
     tags: dict[str, str] = {}
     for base in lexicon.OTHER_VERBS:
         tags |= {_third_person(base): "2", base: "5", _progressive(base): "G"}
@@ -178,6 +186,28 @@ def is_plural(noun: str) -> bool:
     )
 
 
+def _verb_or_noun(tag: str, before: str, after: str) -> str:
+    """Tag of a word that may be both, by its neighbours; `~` where they leave it open."""
+    if before in "daqpiSo" or (before == "J" and tag != "0"):
+        return "N" if tag in "45" else "M"
+    match tag:
+        case "0":
+            return "v"
+        case "1":
+            return "v" if before in "NMWRtxQcz," else "M"
+        case "3":
+            return "k" if before in "NMWRQx" and after in "daqpJ" else "M"
+        case "4":
+            return "v" if before in "MWRxVPA" else "N"
+    if before in "WRxtA" or (before in "VP" and tag == "5"):
+        return "V"
+    if before in "NMQc,z" and after in "daqpx":
+        return "V" if tag == "2" or before == "M" else "N"
+    if before in "NM":
+        return "~" if tag == "2" or before == "M" else "N"
+    return "M" if tag == "2" else "N"
+
+
 def _settle(units: list[Unit], tags: list[str]) -> str:
     """Tags of a sentence, with words that may be verb or noun, adjective or adverb decided by their neighbours."""
     last = len(tags) - 1
@@ -187,19 +217,7 @@ def _settle(units: list[Unit], tags: list[str]) -> str:
         before = tags[index - 1] if index else "."
         after = tags[index + 1] if index < last else "."
         if tag in "012345":
-            noun = "M" if tag in "0123" else "N"
-            if before in "daqpiSo" or (before == "J" and tag != "0"):
-                tags[index] = noun
-            elif tag == "0":
-                tags[index] = "v"
-            elif tag in "45":
-                tags[index] = ("v" if tag == "4" else "V") if before in "MWRxVPA" else noun
-            elif tag == "3":
-                tags[index] = "k" if before in "NMWRQx" and after in "daqpJ" else noun
-            elif before in "NMWRtxQcJz,":
-                tags[index] = "v" if tag == "1" else "V"
-            else:
-                tags[index] = noun
+            tags[index] = _verb_or_noun(tag, before, after)
         elif tag == "M":
             if before in "NS" and after in "dap":
                 tags[index] = "V"
@@ -207,12 +225,16 @@ def _settle(units: list[Unit], tags: list[str]) -> str:
             if before in "dapq" and after in "JNM":
                 tags[index] = "J"
         elif tag == "A":
-            if units[index].text == "can" and before in "JN" and (after not in "bxhR45" or units[index + 1].text == "is"):
+            if (
+                units[index].text == "can"
+                and before in "JNdaqp"
+                and (after not in "bxhR45" or units[index + 1].text == "is")
+            ):
                 tags[index] = "N"
         elif tag == "J":
-            if units[index].text in lexicon.NOUN_OR_ADJECTIVE:
-                if (before == "N" and after not in "JNMS") or (before in "daqpJS" and after not in "JNMSRc,"):
-                    tags[index] = "N"
+            alone = (before == "N" and after not in "JNMS") or (before in "daqpJS" and after not in "JNMSRc,")
+            if alone and units[index].text in lexicon.NOUN_OR_ADJECTIVE:
+                tags[index] = "N"
         elif units[index].text == "set" and before == "N":
             # "a TV set", "a vase set on a table": left open.
             tags[index] = "~"
@@ -240,7 +262,7 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
         if start < skip_to:
             continue
         kind = match.lastgroup
-        if kind == "end":
+        if kind == "end" and (end == len(lowered) or lowered[end - 1] == "\n" or lowered[end] in _AFTER_SENTENCE):
             if 0 < len(units) <= MAX_UNITS:
                 yield Sentence(units, _settle(units, tags))
             units, tags = [], []
@@ -253,10 +275,10 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
             skip_to = end
             text = lowered[start:end]
         elif kind == "word":
-            tag = _TAGS.get(text) or _guess(text)
+            tag = _TAGS.get(text) or (_guess(text) if end - start <= _LONGEST_WORD else "~")
         elif kind == "relation":
             tag = "B" if text.endswith("between") else "r"
-        elif kind == "mark":
+        elif kind in ("mark", "end"):
             tag = text if text in ",;:()" else "~"
         else:
             tag = _KIND_TAGS[kind or ""]
@@ -266,4 +288,6 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
         yield Sentence(units, _settle(units, tags))
 
 
+_AFTER_SENTENCE = " \t\r\n\f\v\xa0\"”')"
+_LONGEST_WORD = 40
 _KIND_TAGS = {"region": "z", "passive": "u", "quote": "Q", "quantity": "q", "adverb": "R"}
