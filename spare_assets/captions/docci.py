@@ -1,5 +1,4 @@
-"""Rows of the DOCCI release: JSON lines of example_id, split, image_file and description, images in one
-folder."""
+"""Rows of the DOCCI release: JSON lines of example_id, split, image_file, description; images in one folder."""
 
 from __future__ import annotations
 

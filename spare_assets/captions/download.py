@@ -60,8 +60,7 @@ class _PassingError(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, also inside the forms that carry IPv4 within
-    IPv6."""
+    """Whether an IP address is one of the open internet; IPv4 carried within IPv6 is judged as well."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -177,8 +176,7 @@ class Downloader:
             temporary.unlink(missing_ok=True)
 
     async def _ask(self, url: str, target: Path) -> str:
-        """Write the answer's body to a file, with as many attempts as the settings allow; its content
-        type."""
+        """Write the answer's body to a file, in as many attempts as are allowed; its content type."""
         settings = self._settings
         for attempt in range(1, settings.attempts + 1):
             try:
@@ -189,7 +187,7 @@ class Downloader:
                         "http", f"{failure.detail} ({attempt} attempts)", failure.http_status
                     ) from None
                 pause = settings.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-                await asyncio.sleep(min(max(pause, failure.pause), MAX_PAUSE_SECONDS))
+                await asyncio.sleep(pause)
         raise AssertionError("at least one attempt is made")
 
     async def _attempt(self, url: str, target: Path) -> str:
@@ -273,8 +271,7 @@ def _status_line(response: aiohttp.ClientResponse) -> str:
 
 
 def _retry_after(header: str) -> float:
-    """Seconds that a Retry-After header asks for, given as a number or as a date; 0 where it says
-    nothing."""
+    """Seconds a Retry-After header asks for, as a number or as a date; 0 where it says nothing."""
     if header.strip().isdecimal():
         return float(header)
     try:

@@ -30,8 +30,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Row(NamedTuple):
-    """One row of a file: its fields, or the reason it has none. `line` counts from 1; `raw` is the row as
-    read."""
+    """One row of a file: its fields, or why it has none; its line from 1; and the row as read."""
 
     line: int
     fields: dict[str, Any] | None
@@ -141,8 +140,7 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Numbered lines that are not blank, and whether each is whole; of an endless one only the start is
-    kept."""
+    """Numbered lines that are not blank, and whether each is whole: of an endless one the start is kept."""
     for number in itertools.count(1):
         line = stream.readline(MAX_LINE_BYTES)
         if not line:
@@ -229,8 +227,7 @@ def csv_header(file: SourceFile, delimiter: str) -> list[str]:
 
 
 def parquet_columns(file: SourceFile) -> dict[str, str]:
-    """Names and types of a Parquet file's columns. Raises SourceError where it is no Parquet file or has no
-    rows."""
+    """Names and types of a Parquet file's columns. Raises SourceError for another file, or one without rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -295,8 +292,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_json_lines(file: SourceFile) -> bool:
-    """Whether a .json file is one object a line rather than one document: two lines that each open an
-    object."""
+    """Whether a .json file holds an object a line, not one document: two lines each open an object."""
     with opened(file) as stream:
         starts = [line.lstrip(b"\xef\xbb\xbf \t")[:1] for _, line, _ in itertools.islice(_lines(stream), 2)]
     return starts == [b"{", b"{"]

@@ -1,5 +1,4 @@
-"""Any table of captions with named columns: JSON lines, one JSON document, CSV, TSV or Parquet, told by the
-file name.
+"""Any table of captions with named columns, told by its file name: JSON lines, JSON, CSV, TSV or Parquet.
 
 `columns` of the source's settings says which column holds caption, image (file name or address), id and
 split; the other columns are kept as native fields. A .json document that maps names to texts has the

@@ -20,8 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def relative_name(name: str) -> Path | None:
-    """A corpus's file name as a path that stays below whatever folder it is joined to; None where there is
-    none."""
+    """A corpus's file name as a path that stays below any folder it is joined to; None where it would not."""
     plain = name.replace("\\", "/")
     parts = plain.split("/")
     if plain.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in plain:

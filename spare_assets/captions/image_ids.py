@@ -42,8 +42,7 @@ def is_url(reference: str) -> bool:
 
 
 def canonical_image_id(source: str, reference: str, image_set: str = "default") -> str:
-    """The id of the picture that `reference` (file name, address or native id) names in an image set of a
-    source."""
+    """The id of the picture that a file name, address or native id stands for in an image set of a source."""
     address = _split(reference) if is_url(reference) else None
     path = address.path if address else reference.replace("\\", "/")
     name = path.rsplit("/", 1)[-1]
@@ -75,8 +74,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _normalised(address: SplitResult) -> str:
-    """An address without what leads to the same picture: scheme, case of the host, default port,
-    fragment."""
+    """An address without what makes no other picture: scheme, case of the host, default port, fragment."""
     port = "" if address.port in (None, _DEFAULT_PORTS[address.scheme]) else f":{address.port}"
     query = f"?{address.query}" if address.query else ""
     return f"{(address.hostname or '').lower()}{port}{address.path or '/'}{query}"

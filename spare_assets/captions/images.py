@@ -150,8 +150,7 @@ class _Resolution:
         )
 
     async def frames(self) -> AsyncIterator[pl.DataFrame]:
-        """Frames of rows. At most a window of images is under way or waits for one before it in the
-        order."""
+        """Frames of rows; at most a window of images is under way, or done and waiting for its turn."""
         examine = partial(self._in_pool, examine_picture, max_pixels=self._settings.max_pixels)
         images = self._images()
         try:
@@ -174,10 +173,8 @@ class _Resolution:
 
     def _images(self) -> Iterator[_Image]:
         for part in self._wanted.iter_slices(FRAME_ROWS):
-            for row in part.join(self._earlier, on="image_id", how="left", maintain_order="left").iter_rows(
-                named=True
-            ):
-                yield _Image(**row)
+            known = part.join(self._earlier, on="image_id", how="left", maintain_order="left")
+            yield from (_Image(**row) for row in known.iter_rows(named=True))
 
     async def _in_pool(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
         loop = asyncio.get_running_loop()
@@ -249,11 +246,10 @@ def _shared_names(wanted: pl.DataFrame) -> set[str]:
 
 
 def _from_background(frames: AsyncIterator[pl.DataFrame], tell: Callable[[], None]) -> Iterator[pl.DataFrame]:
-    """The items of an asynchronous iterator that runs in a thread of its own, so that it goes on between
-    them.
+    """The items of an asynchronous iterator that runs in a thread of its own and goes on between them.
 
-    Signals reach the calling thread, where an interrupt ends the wait; then everything under way is
-    cancelled.
+    Signals reach the calling thread, where an interrupt ends the wait; then all that is under way is
+    cancelled. `tell` is called in the calling thread, at least every second.
     """
     loop = asyncio.new_event_loop()
     lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookups")

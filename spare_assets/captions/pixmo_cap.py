@@ -1,5 +1,4 @@
-"""Rows of the PixMo-Cap release: Parquet of image_url, caption and a list of transcripts, images by address
-only."""
+"""Rows of the PixMo-Cap release: Parquet of image_url, caption and transcripts; images by address only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""From a source's files to captions, in batches: the one entry to all formats, and what it promises of
-every one.
+"""From a source's files to captions, in batches: the entry to all formats, and what it promises of each.
 
 Every row read ends as a caption, in quarantine with file, line and reason, or passed over because the
 settings say so (another split, no caption); memory stays flat. How a release names its fields stands in the

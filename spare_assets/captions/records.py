@@ -1,5 +1,4 @@
-"""One caption as every reader hands it on, and the two ways a corpus can be wrong: one row of it, or all of
-it.
+"""One caption as every reader hands it on, and the two ways a corpus can be wrong: one row, or all of it.
 
 What a release calls its fields belongs to the reader of that format; where its files lie belongs to
 `files`.
