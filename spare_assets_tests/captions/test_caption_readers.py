@@ -455,12 +455,14 @@ def test_without_an_id_column_image_and_text_name_the_caption(home: Home, tmp_pa
 
 
 def test_rows_without_a_caption_may_be_passed_over(home: Home, tmp_path: Path) -> None:
-    write_lines(tmp_path / "t.jsonl", [{"n": 1}, {"t": None}, {"t": " "}, b'{"t": NaN}', {"t": "One."}, {"t": 5}])
+    write_lines(
+        tmp_path / "t.jsonl", [{"n": 1}, {"t": None}, {"t": " "}, b'{"t": NaN}', {"t": "One."}, {"t": 5}]
+    )
     source = {"format": "table", "files": ["t.jsonl"], "columns": {"caption": "t"}}
     captions, quarantined, passed_over = read(home, skip_empty=True, **source)
     assert captions["caption"].to_list() == ["One."]
     assert quarantined["reason"].to_list() == ["`t` is a number, not text"]
-        assert passed_over == 4
+    assert passed_over == 4
     write_lines(tmp_path / "t.jsonl", [{"n": 1}, {"m": None}])
     with pytest.raises(SourceError, match=r"no column 't' for caption; its columns are 'n'"):
         read(home, skip_empty=True, **source)
