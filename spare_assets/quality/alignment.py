@@ -50,9 +50,8 @@ def alignment_verdicts(
                 )
             )
         return
-    images = image_embeddings.select("image_id", "embedding").collect()
+    images = image_embeddings.select("image_id", "embedding").collect().rechunk()
     places = images.select("image_id", place=pl.int_range(pl.len(), dtype=pl.UInt32))
-    image_vectors = images["embedding"].to_numpy()
     for chunk, embedded, listed in sample_chunks(
         pairs.select("pair_id", "caption_id", "source", "position"),
         question_embeddings.select("caption_id", "pair_id", "embedding"),
@@ -65,9 +64,9 @@ def alignment_verdicts(
         rows = usable.arg_true().to_numpy()
         score = np.full(chunk.height, np.nan, dtype=np.float32)
         if len(rows):
-            cosines = _cosines(
-                embeddings_of(chunk, embedded), rows, image_vectors, located["place"].gather(rows).to_numpy()
-            )
+            distinct, image_of = np.unique(located["place"].gather(rows), return_inverse=True)
+            shown = images["embedding"].gather(distinct).to_numpy()
+            cosines = _cosines(embeddings_of(chunk, embedded), rows, shown, image_of)
             score[rows] = cosines if weight == 1 else np.float32(weight) * np.maximum(cosines, 0)
         yield located.with_columns(score=pl.Series(score, nan_to_null=True)).select(_verdicts(mode, minimum))
 
@@ -94,21 +93,24 @@ def _cosines(
     questions: NDArray[np.float16],
     rows: NDArray[np.uint32],
     images: NDArray[np.float16],
-    places: NDArray[np.uint32],
+    image_of: NDArray[np.intp],
 ) -> NDArray[np.float32]:
-    """Cosine of each of these question rows and the image at its place."""
+    """Cosine of each of these question rows and its image. Sums are along one row each, whatever the chunk."""
     if questions.shape[1] != images.shape[1]:
         raise MisalignedTablesError(
             f"question embeddings are {questions.shape[1]} numbers wide and image embeddings {images.shape[1]}: "
             "they come from different CLIP models; materialize question_embeddings and image_embeddings again"
         )
+    shown = _unit(widened(images))
     cosines = np.empty(len(rows), dtype=np.float32)
     for block in (slice(start, start + BLOCK_ROWS) for start in range(0, len(rows), BLOCK_ROWS)):
-        distinct, image_of = np.unique(places[block], return_inverse=True)
-        asked, seen = widened(questions[rows[block]]), widened(images[distinct])
-        # Sums along one row each, and so the same wherever the blocks fall.
-        lengths = np.sqrt(np.einsum("rw,rw->r", asked, asked))
-        lengths *= np.sqrt(np.einsum("rw,rw->r", seen, seen))[image_of]
-        lengths[lengths == 0] = 1
-        cosines[block] = np.einsum("rw,rw->r", asked, seen[image_of]) / lengths
+        asked = _unit(widened(questions[rows[block]]))
+        cosines[block] = np.einsum("rw,rw->r", asked, shown[image_of[block]])
     return cosines
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors scaled to unit length, in place, since half precision rounded them off it; zero stays."""
+    lengths = np.sqrt(np.einsum("rw,rw->r", vectors, vectors))
+    vectors /= np.where(lengths == 0, 1, lengths)[:, None]
+    return vectors
