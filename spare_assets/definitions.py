@@ -32,8 +32,9 @@ def build_defs(
     """
     opened = home or open_home(profile)
     sources = dg.StaticPartitionsDefinition(list(opened.settings.sources))
-    # Partitioned checks are announced as a preview on every load.
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    # Partitioned checks and selections by text are announced as not final on every load.
+    for category in (dg.PreviewWarning, dg.BetaWarning):
+        warnings.filterwarnings("ignore", category=category)
     return dg.Definitions(
         assets=[
             *captions.build(opened, sources),

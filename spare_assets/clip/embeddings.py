@@ -68,7 +68,7 @@ def _known(batch: pl.DataFrame, previous: pl.LazyFrame | None, order: str, key: 
     """Embeddings of earlier rows in the range of this batch; tables share their order, so the range is one slice."""
     if previous is None or not batch.height:
         return batch.head(0).select(*key, embedding=pl.lit(None, dtype=pl.Array(pl.Float16, 1)))
-    lowest, highest = batch[order].min(), batch[order].max()
+    lowest, highest = pl.lit(batch[order].min()), pl.lit(batch[order].max())
     return previous.filter(pl.col(order).is_between(lowest, highest)).select(*key, "embedding").collect()
 
 

@@ -25,9 +25,7 @@ def shape(defs: dg.Definitions) -> str:
         parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys))
         partition = "by source" if node.partitions_def else "whole"
         pools = ", ".join(sorted(node.pools or ())) or "-"
-        lines.append(
-            f"{node.group_name}/{key.to_user_string()} | {partition} | pool {pools} | from {parents or '-'}"
-        )
+        lines.append(f"{node.group_name}/{key.to_user_string()} | {partition} | pool {pools} | from {parents or '-'}")
     for check in sorted(graph.asset_check_keys, key=str):
         lines.append(f"check {check.name} on {check.asset_key.to_user_string()}")
     return "\n".join(lines) + "\n"
@@ -60,9 +58,7 @@ def test_every_table_is_an_asset_with_a_described_schema(make_home: Callable[...
 
 def test_all_sources_share_one_backfill_policy(make_home: Callable[..., Home]) -> None:
     graph = build_defs(home=make_home()).resolve_asset_graph()
-    policies = {
-        graph.get(key).backfill_policy for key in graph.get_all_asset_keys() if graph.get(key).partitions_def
-    }
+    policies = {graph.get(key).backfill_policy for key in graph.get_all_asset_keys() if graph.get(key).partitions_def}
     assert policies == {dg.BackfillPolicy.multi_run(1)}
 
 
