@@ -93,8 +93,8 @@ def _parsed(text: str) -> object:
 def _spatial(pair: object) -> bool:
     if not isinstance(pair, dict):
         return False
-    question, answer = pair.get("question"), pair.get("answer")
-    return isinstance(question, str) and isinstance(answer, str) and asks_about_space(question, answer)
+    question = pair.get("question")
+    return isinstance(question, str) and asks_about_space(question)
 
 
 @cache

@@ -28,11 +28,11 @@ class Pair(NamedTuple):
 _NEEDS_PLACE = frozenset(
     (
         *("in", "on", "at", "by", "over", "through", "around", "across", "along", "against", "within", "inside"),
-        *("upon", "past", "throughout", "under"),
+        *("upon", "past", "throughout", "under", "from"),
     )
 )
 """Relations that often are not about space, unless a thing with an article follows."""
-_NEEDS_VERB = frozenset(("by", "at", "hanging from", "towards", "toward", "past"))
+_NEEDS_VERB = frozenset(("by", "at", "from", "towards", "toward", "past"))
 _MOTIONS = frozenset(("into", "onto"))
 _WITHOUT_LANDMARK = frozenset(("in", "on", "at", "inside", "within", "by", "upon", "atop"))
 """Relations that answer a plain "where"; the others are asked for in relation to something."""
@@ -155,7 +155,10 @@ def _solid(phrase: NounPhrase) -> bool:
         return False
     if phrase.head in lexicon.NAMELESS_HEADS:
         return False
-    return phrase.head not in lexicon.PARTS_OF_PERSONS or "S" in phrase.tags or "NN" in phrase.tags
+    if phrase.head not in lexicon.PARTS_OF_PERSONS:
+        return True
+    # "the chair's leg", "the clock face", "a chest of drawers" are things; "the face" is somebody's.
+    return any(mark in phrase.tags for mark in ("S", "NN", "NM", "o"))
 
 
 class _Writer:

@@ -45,8 +45,9 @@ _THERE = rf"(?:y|R*tR*(?:{_BE}|vPb|v)R*(?:eR*)?)"
 # A clause begins with the sentence, after a clause word or a stop, or after "and" that does not join two noun phrases.
 _START = r"(?:^c?R*,?|^c?R*(?:r[nx]|z),R*|(?<=[;:K~(])R*,?|(?<=[^n]c)R*,?)"
 _MORE = re.compile(r"[^AbvVkWK;:]*?[,c]n(?![AbvVkh])")
-_OBJECT = r"(?P<o>n)(?!(?:,n)*,?[cC][EGRgej]*n(?!(?:,?cn)?R*[AbvVkh]))"
-_OBJECTS = rf"(?P<o>{_LIST})(?!,?[cC,][EGRgej]*n|[AbvVk])"
+_NO_FURTHER = r"(?!(?:,n)*,?[cC][EGRgej]*n(?!(?:,?cn)?R*[AbvVkh]))"
+_OBJECT = rf"(?P<o>n){_NO_FURTHER}"
+_OBJECTS = rf"(?P<o>n(?:,n)*,?cn(?!R*[AbvVkh])|n){_NO_FURTHER}"
 
 
 class _Construction(NamedTuple):
@@ -71,8 +72,8 @@ _SUBJECT = rf"(?P<s>{_LIST})"
 _VERB = r"(?P<v>[ge]?)R*"
 _CONSTRUCTIONS = [
     # "To the left of the person is a being", "On the mat near the door there is a cat"
-    *_say("relation", "r", rf"{_START}{_VERB}(?P<r>r)(?P<o>n)(?:rn)?,?{_NAMED}"),
-    *_say("relation", "r", rf"{_START}[ge]?R*rn(?P<r>r)(?P<o>n),?{_NAMED}"),
+    *_say("relation", "r", rf"{_START}{_VERB}(?P<r>r)(?P<o>n)(?:c?R*rn)?,?{_NAMED}"),
+    *_say("relation", "r", rf"{_START}[ge]?R*rnc?R*(?P<r>r)(?P<o>n),?{_NAMED}"),
     *_say("region", "z", rf"{_START}{_VERB}(?P<r>z),?{_NAMED}"),
     # "Behind the bird, a pole is visible", "In the background, a man is walking"
     *_say("relation", "r", rf"(?:^|(?<=;))c?R*{_VERB}(?P<r>r)(?P<o>n),{_SUBJECT}R*(?={_FINITE})"),
@@ -80,10 +81,10 @@ _CONSTRUCTIONS = [
     # "The red circle sits above the square", "A cup, placed on the table, ...", "A cat with long hair is on the mat"
     *_say("relation", "r", rf"{_START}{_SUBJECT}(?:,?W)?(?P<v>{_PREDICATE})(?P<r>r){_OBJECT}"),
     *_say("relation", "r", rf"{_START}(?P<s>n),(?P<v>[ge]R*)(?P<r>r){_OBJECT},"),
-    *_say("relation", "r", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>r){_OBJECT}"),
+    *_say("relation", "r", rf"{_START}(?P<s>n)[wu]{_LIST}(?P<v>{_FINITE})(?P<r>r){_OBJECT}"),
     *_say("relation", "r", rf"^(?P<s>n)(?P<r>r){_OBJECT}"),
     *_say("region", "z", rf"{_START}{_SUBJECT}(?:,?W)?(?P<v>{_PREDICATE})(?P<r>z)"),
-    *_say("region", "z", rf"{_START}(?P<s>n)w{_LIST}(?P<v>{_FINITE})(?P<r>z)"),
+    *_say("region", "z", rf"{_START}(?P<s>n)[wu]{_LIST}(?P<v>{_FINITE})(?P<r>z)"),
     # "The tower has a window below the clock", "a plate with a cake on it"
     *_say("relation", "r", rf"(?<=h)(?P<s>n)(?P<r>r){_OBJECT}"),
     *_say("relation", "x", r"(?P<o>n)(?:h|,?w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r)(?P<x>x)"),

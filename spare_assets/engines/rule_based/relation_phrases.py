@@ -41,7 +41,7 @@ _NOT_LEADING = _phrases(
 _FURTHER = _phrases(
     """
     in between; across from; north-east of; north-west of; south-east of; south-west of; inside of; ahead of;
-    all around; hanging from; upon; against; across; at; into; onto; past; throughout; over; to the side of;
+    all around; upon; against; across; at; into; onto; past; throughout; over; to the side of;
     to one side of; on one side of; on all sides of; on either side of; on both sides of; on opposite sides of
     """
 )
@@ -86,6 +86,7 @@ RELATION = (
     rf"{_DEGREE}(?:(?:in|on|at|near|along|around) (?:the|either|both|each|opposite) "
     rf"(?:{_POSITION}[ -]){{0,3}}{_PART} of|(?:off |over )?(?:to|towards?) the (?:{_POSITION}[ -]){{0,3}}"
     rf"(?:left|right|side|rear|back|front|top|bottom|center|centre|middle) of|clos(?:er|est) to|near(?:er|est) to|"
+    r"(?:(?<=hanging )|(?<=hangs )|(?<=hang )|(?<=dangling )|(?<=dangles )|(?<=protruding )|(?<=protrudes ))from|"
     rf"{'|'.join(_LEADING)})\b(?!['’-]| with\b)"
 )
 """What leads the noun phrase that something is related to: "to the left of", "next to", "on the far side of"."""
