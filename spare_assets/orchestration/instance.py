@@ -11,9 +11,12 @@ import psutil
 
 from spare_assets.package_files import package_file
 from spare_assets.settings import Home
+from spare_assets.storage.temporaries import sweep_temporaries
 
 STATE_VARIABLE = "SPARE_INSTANCE"
 HOST_TAG = "spare/host"
+_TEMPORARIES = (".*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp")
+"""Where stages leave temporary files. Downloads sweep their own folders, which can hold a million images."""
 _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -34,8 +37,10 @@ def prepare_instance(home: Home) -> None:
 
 
 def open_instance(home: Home) -> dg.DagsterInstance:
-    """The home's instance, with runs of dead processes ended and their pool slots free."""
+    """The home's instance, with what dead processes left behind cleared: unfinished runs, pool slots, scratch."""
     prepare_instance(home)
+    for pattern in _TEMPORARIES:
+        sweep_temporaries(home.path.glob(pattern))
     instance = dg.DagsterInstance.get()
     end_dead_runs(instance)
     return instance

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.catalog import rebuild_catalog
 from spare_assets.storage.schemas import TABLES
 from spare_assets.storage.tables import Rows, StagedTable, TableStore, TableWriter, content_hash
+from spare_assets.storage.temporaries import temporary_beside
 
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
@@ -52,7 +52,7 @@ class Stage:
         self.context, self.home = context, home.claim()
         self.store = TableStore(home.tables)
         self.source: str | None = only_source(context) if context.assets_def.partitions_def else None
-        self.scratch = home.scratch / f"{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+        self.scratch = temporary_beside(home.scratch / context.op_def.name)
         self._overrides = {
             name: value for name, value in (overrides.model_dump() if overrides else {}).items() if value is not None
         }

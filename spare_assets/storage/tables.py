@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spare_assets.storage.schemas import TABLES, TableSchema
-from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
+from spare_assets.storage.temporaries import temporary_beside
 
 Rows: TypeAlias = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
 
@@ -132,10 +132,6 @@ class TableStore:
             table.temporary.replace(table.path)
         for folder in {table.path.parent for table in staged}:
             _sync(folder)
-
-    def sweep(self) -> None:
-        """Remove temporary files of this machine's writers that no longer live."""
-        sweep_temporaries(self.root.glob("*/.*.tmp"))
 
     def _require(self, table: str, source: str | None) -> None:
         if not self.exists(table, source):

@@ -1,9 +1,10 @@
-"""Names of temporary files that tell who writes them, so that what the dead left behind can be swept."""
+"""Names of temporary files and folders that tell who writes them, so that what the dead left can be swept."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import uuid
 from collections.abc import Iterable
@@ -33,10 +34,11 @@ def owner_lives(path: Path) -> bool:
 
 
 def sweep_temporaries(paths: Iterable[Path]) -> int:
-    """Remove temporary files whose writer is dead; the number removed."""
-    removed = 0
-    for path in list(paths):
-        if not owner_lives(path):
+    """Remove temporary files and folders whose writer is dead; the number removed."""
+    dead = [path for path in paths if not owner_lives(path)]
+    for path in dead:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
-            removed += 1
-    return removed
+    return len(dead)
