@@ -13,7 +13,7 @@ _NOT_ABOUT_PLACE = re.compile(
     rf"^(?:what|which) (?:\w+ ){{0,2}}?(?:{_OTHER_TOPIC})\b"
     rf"|^what(?:'s| is| are| was| were) (?:the|its|his|her|their) (?:\w+ )?(?:{_OTHER_TOPIC})\b"
     r"|^(?:how many|how much|how old|why|when)\b"
-    r"|^what (?:is|are|does|do) .*\b(?:doing|wear(?:ing)?|holding|made (?:of|from)|called|named|used for|look like|say)\b"
+    r"|^what (?:is|are|does|do) .*\b(?:doing|wear(?:ing)?|holding|made (?:of|from)|named|used for|look like|say)\b"
 )
 _PARTS = (
     "left|right|top|bottom|front|back|rear|sides?|edges?|ends?|cent(?:er|re)|middle|corners?|base|foreground|background"

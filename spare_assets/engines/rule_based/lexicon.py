@@ -220,8 +220,7 @@ PARTS_OF_PERSONS = _words(
     shoulder shoulders chest back knee knees lap finger fingers thumb wrist elbow elbows waist hip hips
     chin cheek cheeks forehead beard mustache moustache skin body bodies tongue teeth tail paw paws wing
     wings fur mane snout muzzle beak feathers horn horns toe toes ankle ankles torso belly stomach palm
-    palms ponytail bun bangs eyebrows lips hooves hoof claws whiskers shadow shadows silhouette
-    silhouettes
+    palms ponytail bangs eyebrows lips hooves hoof claws whiskers shadow shadows silhouette silhouettes
     """
 )
 CLOTHING = _words(
@@ -337,16 +336,16 @@ NOUNS_IN_LY = _words(
 )
 NOUNS_LIKE_PARTICIPLES = _words(
     """
-    bed red shed sled seed weed reed feed steed hundred breed moped bobsled flatbed riverbed seabed
-    embed bunkbed ceiling building wing king ring string spring thing railing clothing lighting awning
-    siding wiring flooring bedding frosting icing topping dressing stuffing pudding evening morning
-    earring wedding paneling lettering writing drawing landing crossing parking swing sling darling
-    duckling seedling sapling dumpling opening coating ceilings buildings rigging scaffolding decking
-    molding moulding trimming piping fencing shelving seating shading markings marking styling living
-    dining washing sewing cutting painting filling lining offspring plumbing tubing matting setting
-    packaging housing wording binding backing netting paving dwelling carving engraving lightning
-    steering shadowing detailing handwriting weathering roofing labeling coupling speed need deed bleed
-    creed greed tweed planting grazing-land baking packing running-board sidewalk-paving walking-stick
+    bed shed sled seed weed reed feed steed hundred breed moped bobsled flatbed riverbed seabed embed
+    bunkbed ceiling building wing king ring string spring thing railing clothing lighting awning siding
+    wiring flooring bedding frosting icing topping dressing stuffing pudding evening morning earring
+    wedding paneling lettering writing drawing landing crossing parking swing sling darling duckling
+    seedling sapling dumpling opening coating ceilings buildings rigging scaffolding decking molding
+    moulding trimming piping fencing shelving seating shading markings marking styling living dining
+    washing sewing cutting painting filling lining offspring plumbing tubing matting setting packaging
+    housing wording binding backing netting paving dwelling carving engraving lightning steering
+    shadowing detailing handwriting weathering roofing labeling coupling speed need deed bleed creed
+    greed tweed planting grazing-land baking packing running-board sidewalk-paving walking-stick
     dining-room living-room
     """
 )
@@ -378,7 +377,7 @@ NAMELESS_HEADS = _words(
 NOUN_OR_ADJECTIVE = _words(
     """
     light square round orange human individual adult baby front back top bottom middle center dark
-    native left right
+    native left right plain
     """
 )
 """Adjectives that are nouns where no noun follows."""

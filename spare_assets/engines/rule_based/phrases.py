@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from spare_assets.engines.rule_based.words import Sentence, is_plural
 
 _MODIFIER = r"(?:R*[JEeGgj](?:,?c?(?=R*[JE]))?)"
-_BARE = r"(?:R?J(?:,?c?(?=R?J))?)*[JNMS]*[NM]"
+_BARE = r"(?:R?[JE](?:,?c?(?=R?[JE]))?)*[JNMS]*[NM]"
 _SIMPLE = rf"(?:[daqpi]+{_MODIFIER}*[JNMS]*[NM]|{_BARE})Q?"
 _OF = rf"o{_SIMPLE}(?:(?:,{_BARE})*,?c{_BARE}(?![AbvVkh]))?"
 _NOUN_PHRASE = re.compile(rf"{_SIMPLE}(?:{_OF}){{0,3}}")
-_CUT_AFTER = re.compile(r"[daqpioNMSCQ~]|R*[JEe][JEeGgj]*[NMS]|,?C|[Gj](?:[.,;brwN]|\Z)")
+_CUT_AFTER = re.compile(r"[daqpioNMSCQ~]|R*[JEe][JEeGgj]*[NMS]|,?C|[Gj](?:[.,;brwN]|\Z)|gN")
 """What cannot follow a noun phrase that was read whole."""
-_CUT_BEFORE = re.compile(r".*(?:[NMSQqxd]o|[Cdaqpi~S]|[JEG],?c?)\Z")
+_CUT_BEFORE = re.compile(r".*(?:[NMSQqxd]o|[CdaqpiNMS~]|[JEG],?c?)\Z")
 """What cannot stand before it."""
 _IRREGULAR = {
     "people": "person",

@@ -32,11 +32,13 @@ _NEEDS_PLACE = frozenset(
     )
 )
 """Relations that often are not about space, unless a thing with an article follows."""
-_NEEDS_VERB = frozenset(("by", "at", "from", "towards", "toward", "past"))
+_NEEDS_VERB = frozenset(("by", "at", "from", "towards", "toward", "past", "away from"))
 _MOTIONS = frozenset(("into", "onto"))
 _WITHOUT_LANDMARK = frozenset(("in", "on", "at", "inside", "within", "by", "upon", "atop"))
 """Relations that answer a plain "where"; the others are asked for in relation to something."""
-_PATHS = frozenset(("through", "along", "across", "over", "around", "past", "towards", "toward", "throughout"))
+_PATHS = frozenset(
+    ("through", "along", "across", "over", "around", "past", "towards", "toward", "throughout", "away from")
+)
 
 
 _MOST_NAMESAKES = 20
@@ -212,7 +214,7 @@ class _Writer:
             if placed and solid:
                 yield Pair(f"{_who(fact)} is {moving} {relation} {there}?", self._span(subjects))
             if known and (relation in _PATHS or relation in _NEEDS_PLACE):
-                asked = "Who" if all(thing.head in lexicon.PERSONS for thing in objects) else "What"
+                asked = "Who" if all(map(_person, objects)) else "What"
                 question = f"{asked} {_be(fact)} {self._names(subjects)} {moving} {relation}?"
                 yield Pair(question, self._span(objects))
                 return
@@ -299,4 +301,10 @@ def _be(fact: Fact) -> str:
 
 
 def _who(fact: Fact) -> str:
-    return "Who" if all(subject.head in lexicon.PERSONS for subject in fact.subjects) else "What"
+    return "Who" if all(map(_person, fact.subjects)) else "What"
+
+
+def _person(phrase: NounPhrase) -> bool:
+    if phrase.head in lexicon.UNITS_OF_THINGS and "o" in phrase.tags:
+        return phrase.words[-1] in lexicon.PERSONS
+    return phrase.head in lexicon.PERSONS

@@ -45,6 +45,7 @@ _THERE = rf"(?:y|R*tR*(?:{_BE}|vPb|v)R*(?:eR*)?)"
 # A clause begins with the sentence, after a clause word or a stop, or after "and" that does not join two noun phrases.
 _START = r"(?:^c?R*,?|^c?R*(?:r[nx]|z),R*|(?<=[;:K~(])R*,?|(?<=[^n]c)R*,?)"
 _MORE = re.compile(r"[^AbvVkWK;:]*?[,c]n(?![AbvVkh])")
+_FINITE_BEFORE = re.compile(r"[bvVkhy]")
 _NO_FURTHER = r"(?!(?:,n)*,?[cC][EGRgej]*n(?!(?:,?cn)?R*[AbvVkh]))"
 _OBJECT = rf"(?P<o>n){_NO_FURTHER}"
 _OBJECTS = rf"(?P<o>n(?:,n)*,?cn(?!R*[AbvVkh])|n){_NO_FURTHER}"
@@ -105,7 +106,7 @@ _CONSTRUCTIONS = [
     *_say("active", "k", rf"{_START}{_SUBJECT}R*(?P<r>k){_OBJECTS}"),
     *_say("active", "k", rf"(?P<s>n)WR*(?P<r>k){_OBJECTS}"),
     *_say("active", "j", rf"{_START}(?P<r>j)(?P<o>n),?{_BE}{_SUBJECT}(?![AbvVkh])"),
-    *_say("active", "j", rf"(?:{_START}|(?<=[VGkyw]))(?P<s>n)(?P<v>R*b?R*)(?P<r>j){_OBJECTS}"),
+    *_say("active", "j", rf"(?:{_START}|(?<=[VGky]))(?P<s>n)(?P<v>R*b?R*)(?P<r>j){_OBJECTS}"),
     # "The dog is sitting on the mat, facing left"
     *_say(
         "facing",
@@ -163,6 +164,9 @@ def _facts(construction: _Construction, line: str, holders: list[_Holder]) -> It
         subjects = _phrases(holders[match.start("s") : match.end("s")])
         verbs = _words(holders[match.start("v") : match.end("v")]) if "v" in groups else []
         if not _agree(subjects, verbs):
+            continue
+        if line[match.start() - 1 : match.start()] == "c" and not _FINITE_BEFORE.search(line, 0, match.start()):
+            # Nothing was said before this "and": it ends a list, and begins no clause.
             continue
         if construction.tight and any(thing.determiners for thing in subjects[1:]):
             continue

@@ -49,7 +49,7 @@ _INTRODUCTION = re.compile(
     rf"(?:of|shows|showing|featuring)"
     rf")\b"
 )
-_FRAME_TALK = re.compile(rf"\b(?:in|of|from|within) (?:the|this|a|an) (?:[a-z]+ )?{IMAGE}\b(?!['’-])")
+_FRAME_TALK = re.compile(rf"\b(?:in|from|within) (?:the|this|a|an) (?:[a-z]+ )?{IMAGE}\b(?!['’-])")
 
 
 _PHRASE_WORDS = {
@@ -202,9 +202,9 @@ def _verb_or_noun(tag: str, before: str, after: str) -> str:
     if before in "WRxtA" or (before in "VP" and tag == "5"):
         return "V"
     if before in "NMQc,z" and after in "daqpx":
-        return "V" if tag == "2" or before == "M" else "N"
+        return "V" if tag == "2" or before == "M" else "~"
     if before in "NM":
-        return "~" if tag == "2" or before == "M" else "N"
+        return "~" if tag == "2" or before == "M" or after in "Gg" else "N"
     return "M" if tag == "2" else "N"
 
 
