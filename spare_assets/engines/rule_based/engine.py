@@ -16,6 +16,7 @@ from spare_assets.engines.chat import ChatReply, ChatRequest, EngineError
 from spare_assets.engines.rule_based.judge import asks_about_space
 from spare_assets.engines.rule_based.questions import write_pairs
 from spare_assets.engines.rule_based.slips import add_slips
+from spare_assets.relations import taxonomy
 
 
 class RuleBasedEngine:
@@ -99,9 +100,9 @@ def _spatial(pair: object) -> bool:
 
 @cache
 def _grammar_version() -> str:
-    """Hash of the source files beside this one."""
+    """Hash of the source files that decide a reply: those beside this one, and the taxonomy."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(taxonomy.__file__)]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

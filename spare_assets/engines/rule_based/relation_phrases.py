@@ -94,7 +94,8 @@ RELATION = (
 PASSIVE = (
     r"(?:surrounded|hidden|concealed|obstructed|encircled|enclosed|flanked|bordered|framed|supported|backed|topped|"
     r"covered|lined|obscured|shaded|overlapped|edged|ringed|overlooked|blocked|enveloped)"
-    r"(?: on (?:both|all|either) sides?)? (?:by|with|in)\b"
+    r"(?: on (?:both|all|either) sides?)? (?:by|with)\b"
+    r"|(?:covered|blanketed|enveloped|submerged) in\b"
     r"|(?:connected|attached|joined|linked|affixed|fastened|tied|anchored|secured|chained|bolted|mounted|strapped|"
     r"glued|taped|hooked|adjoined) to\b|(?:separated|suspended|detached) from\b"
 )

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable
 
 from spare_assets.engines.rule_based.questions import Pair
+from spare_assets.engines.rule_based.relation_phrases import RELATION
 
 _REWORDINGS = (
     (re.compile(r"^(What|Who) is (?:to|on) the (left|right)(?: side)? of "), r"\1 is \2 of "),
     (re.compile(r"^(What|Who) is (left|right) of "), r"\1 is to the \2 of "),
     (re.compile(r" in relation to "), " relative to "),
-    (re.compile(r"^(What|Who) is "), r"\1 can be seen "),
+    (re.compile(rf"^(What|Who) is (?={RELATION})"), r"\1 can be seen "),
     (re.compile(r"^Where (?:in the image )?(is|are) "), r"Where exactly \1 "),
 )
 _ABSENT_THINGS = (
