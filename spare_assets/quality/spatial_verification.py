@@ -27,7 +27,7 @@ JUDGEMENT = pl.Schema(
         ("reason", pl.String()),
     ]
 )
-"""What was said of each pair: `spatial` null where `outcome` (ok, truncated, malformed, failed) is not ok."""
+"""What was said of each pair; `spatial` and `probability` are null where `outcome` is not ok."""
 
 
 def pair_question(analyst: Analyst, row: Mapping[str, Any]) -> ChatRequest:
@@ -59,17 +59,16 @@ def spatial_verdicts(judged: Iterable[pl.DataFrame], minimum_probability: float)
     kept. A pair without a readable reply has no score and is dropped; its reason says what came instead.
     """
     score = pl.coalesce("probability", pl.col("spatial").cast(pl.Float32))
-    answered = pl.col("outcome") == "ok"
-    kept = answered & (score >= pl.lit(minimum_probability, dtype=pl.Float32))
+    kept = (score >= pl.lit(minimum_probability, dtype=pl.Float32)).fill_null(False)
     columns = verdict_columns(
         kept=kept,
-        score=pl.when(answered).then(score),
+        score=score,
         threshold=minimum_probability,
         reason=pl.when(kept)
         .then(pl.lit(""))
-        .when(answered)
-        .then(pl.lit("not about space"))
-        .otherwise(pl.format("{}: {}", "outcome", "reason")),
+        .when(score.is_null())
+        .then(pl.format("{}: {}", "outcome", "reason"))
+        .otherwise(pl.lit("not about space")),
     )
     for batch in judged:
         yield batch.select(columns)

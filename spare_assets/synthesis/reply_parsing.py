@@ -24,8 +24,7 @@ _FENCE = re.compile(r"```[A-Za-z]*\s(.*?)(?:```|\Z)", re.DOTALL)
 _STRUCTURE = re.compile(r'[{}\[\]"]')
 _STRING_REST = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _WORD = re.compile(r"[^\W_]+")
-# Numbers as floats: an integer of a megabyte takes quadratic time. Not strict: strings may hold line breaks.
-_DECODER = json.JSONDecoder(strict=False, parse_int=float)
+_DECODER = json.JSONDecoder(strict=False)  # strings may hold line breaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,9 @@ def _clean_pairs(items: Sequence[Any], max_pairs: int) -> tuple[list[tuple[str, 
     pairs: list[tuple[str, str]] = []
     left_out: Counter[str] = Counter()
     for item in items:
-        question, answer = (item.get("question"), item.get("answer")) if isinstance(item, dict) else (None, None)
+        question, answer = (
+            (item.get("question"), item.get("answer")) if isinstance(item, dict) else (None, None)
+        )
         if not isinstance(question, str) or not isinstance(answer, str):
             left_out["of another shape"] += 1
             continue

@@ -12,11 +12,11 @@ from spare_assets.quality.samples import MisalignedTablesError, sample_chunks
 from spare_assets.storage.schemas import TABLES
 from spare_assets_tests.quality.toy_tables import embedding_column, toy_pairs
 
-# Five captions, one pair each, all with the same question vector; b and c show the same image.
-PAIRS = toy_pairs([(caption, f"Where is {caption}?", "x") for caption in "abcdefg"])
-QUESTIONS = PAIRS.select("pair_id", "caption_id", "position").with_columns(embedding_column([[1.0, 0.0]] * 7))
-IMAGES = pl.DataFrame({"image_id": ["i1", "i0", "i2"]}).with_columns(
-    embedding_column([[0.2, 0.98], [0.6, 0.8], [-0.6, 0.8]])
+# One pair each, all with the same question vector; b and c show the same image, h one that is no longer usable.
+PAIRS = toy_pairs([(caption, f"Where is {caption}?", "x") for caption in "abcdefgh"])
+QUESTIONS = PAIRS.select("pair_id", "caption_id", "position").with_columns(embedding_column([[1.0, 0.0]] * 8))
+IMAGES = pl.DataFrame({"image_id": ["i1", "i0", "i2", "i5"]}).with_columns(
+    embedding_column([[0.2, 0.98], [0.6, 0.8], [-0.6, 0.8], [1.0, 0.0]])
 )
 LISTED = pl.DataFrame(
     [
@@ -27,6 +27,7 @@ LISTED = pl.DataFrame(
         ("e", "i3", "missing"),
         ("f", "i4", "ok"),
         ("g", None, None),
+        ("h", "i5", "refused"),
     ],
     ["caption_id", "image_id", "status"],
     orient="row",
@@ -53,8 +54,8 @@ def verdicts(
 
 def test_pairs_are_kept_from_the_cut_off_on() -> None:
     found = verdicts()
-    assert found["score"].to_list() == pytest.approx([0.6, 0.2, 0.2, -0.6, None, None, None], abs=1e-3)
-    assert found["kept"].to_list() == [True, *[False] * 6]
+    assert found["score"].to_list() == pytest.approx([0.6, 0.2, 0.2, -0.6, None, None, None, None], abs=1e-3)
+    assert found["kept"].to_list() == [True, *[False] * 7]
     assert found["threshold"].unique().to_list() == [0.25]
     assert found["reason"].to_list() == [
         "",
@@ -62,18 +63,20 @@ def test_pairs_are_kept_from_the_cut_off_on() -> None:
         "no image: missing",
         "no image: not embedded",
         "no image: unknown",
+        "no image: refused",
     ]
-    assert verdicts(minimum=found.item(1, "score"))["kept"].to_list() == [True, True, True, *[False] * 4]
+    assert verdicts(minimum=found.item(1, "score"))["kept"].to_list() == [True, True, True, *[False] * 5]
 
 
 def test_pairs_without_an_image_may_pass_unscored() -> None:
     found = verdicts("when_image_present")
     assert found["score"].equals(verdicts()["score"])
-    assert found["kept"].to_list() == [True, False, False, False, True, True, True]
+    assert found["kept"].to_list() == [True, False, False, False, True, True, True, True]
     assert found["reason"].to_list()[4:] == [
         "passed unscored: missing",
         "passed unscored: not embedded",
         "passed unscored: unknown",
+        "passed unscored: refused",
     ]
 
 
@@ -146,7 +149,7 @@ def test_tables_that_do_not_fit_are_an_error() -> None:
 
     with pytest.raises(MisalignedTablesError, match=r"pair b#0.*materialize question_embeddings"):
         judge(QUESTIONS.filter(pl.col("caption_id") != "b"), IMAGES)
-    wide = IMAGES.select("image_id").with_columns(embedding_column(np.eye(3)))
+    wide = IMAGES.select("image_id").with_columns(embedding_column(np.eye(4, 3)))
     with pytest.raises(MisalignedTablesError, match="2 numbers wide and image embeddings 3"):
         judge(QUESTIONS, wide)
 

@@ -140,6 +140,15 @@ NOUNS = {
     "tree": "trees",
 }
 OTHERS = ["left", "red", "behind", "étage", "naïve", "ﬁr", "7", "łódź", "über", "top"]
+
+
+@pytest.mark.parametrize(("one", "many"), NOUNS.items())
+def test_singular_and_plural_are_the_same_word(one: str, many: str) -> None:
+    assert (
+        score(one, caption=many) == score(many, caption=one) == score(f"{one}'s", caption=f"{many}'") == 1.0
+    )
+
+
 content_words = st.sampled_from([*NOUNS, *OTHERS])
 small_words = st.sampled_from(["the", "a", "of", "is", "an", "on"])
 phrases = st.lists(content_words | small_words, min_size=1, max_size=12)

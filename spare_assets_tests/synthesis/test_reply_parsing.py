@@ -67,6 +67,7 @@ def test_what_is_no_list_of_pairs_is_malformed(reply: str) -> None:
         f"[{json.dumps(DOG)}, {json.dumps(CAT)},]",
         f"{json.dumps(DOG)}\n{json.dumps(CAT)}",
         json.dumps([DOG, {"question": "Who?"}, CAT]),
+        f'[{{"pair": {json.dumps(DOG)}}}, {{"pair": {json.dumps(CAT)}}},]',
         json.dumps([DOG, "odd", CAT, {"question": "How many?", "answer": 2}]),
     ],
 )
@@ -74,6 +75,10 @@ def test_complete_pairs_of_a_malformed_reply_are_kept(reply: str) -> None:
     parsed = parse_pairs(reply, "stop", 64)
     assert (parsed.outcome, parsed.pairs) == ("malformed", BOTH)
     assert parsed.reason
+
+
+def test_only_innermost_objects_are_salvaged() -> None:
+    assert parse_pairs(f'{{"pairs": {json.dumps(DOG)},}}', "stop", 64).reason == "not a JSON list of pairs"
 
 
 def test_a_reply_that_hit_its_limit_is_truncated_unless_its_list_is_whole() -> None:
