@@ -48,6 +48,7 @@ CLAUSE_WORDS = _words(
 OTHER_PREPOSITIONS = _words(
     """
     to for from about without during after before off out up down per via into onto upon than beyond
+    along
     """
 )
 
@@ -128,9 +129,9 @@ ADVERBS = _words(
     also just very slightly still only even quite almost together away apart forward backward forwards
     backwards upwards downwards upward downward outward inward outwards inwards too well here now not
     never always often sometimes perhaps maybe else instead further farther closer ahead aside somewhat
-    rather over-all overall sideways once again diagonally vertically horizontally however additionally
-    meanwhile thus therefore furthermore moreover notably evenly neatly probably likely outdoors indoors
-    side-by-side underwater long-ways midway halfway beyond afar straight alone
+    rather overall sideways once again diagonally vertically horizontally however additionally meanwhile
+    thus therefore furthermore moreover notably evenly neatly probably likely outdoors indoors
+    side-by-side underwater midway halfway beyond afar straight alone
     """
 )
 
@@ -151,65 +152,64 @@ ADJECTIVES = _words(
     final another entire whole partial half many several upper-left upper-right lower-left lower-right
     beautiful pretty cute nice fancy simple plain decorative ornate elegant intricate detailed delicate
     stylish casual formal sleek sturdy heavy light-weight strong weak hot cold warm cool fresh ripe raw
-    cooked fried green-leafed lush dense sparse tall-standing outdoor indoor outer inner external
-    internal nearby distant far near close adjacent busy crowded quiet calm peaceful serene tranquil
-    cozy comfortable spacious sunny bright-colored dim shadowy shady foggy hazy misty stormy overcast
-    american british chinese japanese european african asian italian french german english spanish
-    russian indian mexican greek roman gothic victorian egyptian male female adult elderly human older
-    younger larger smaller bigger taller shorter longer wider lighter darker higher largest smallest
-    tallest foremost leftmost rightmost topmost uppermost lowest highest nearest closest solid striped
-    spotted checkered checked plaid floral patterned textured polka-dotted dotted woven knitted stained
-    paved tiled carpeted cobbled wrinkled crumpled folded torn worn rusted rusty weathered chipped
-    cracked polished painted unpainted furnished electric electrical electronic digital mechanical
-    plastic-wrapped ceramic porcelain concrete residential commercial industrial urban rural suburban
-    tropical coastal public private royal military own few much bushy thorny spiky jagged uneven
-    irregular regular symmetrical mature baby dead alive happy sad serious smiling focused relaxed
-    playful curious alert ready aware unique special unusual common typical standard usual possible
-    certain specific particular prominent noticeable evident apparent subtle slight minimal thick-framed
-    mid-sized medium-sized life-sized oversized miniature mini compact petite chubby fat skinny muscular
-    barefoot shirtless topless blonde blond brunette redheaded bearded freckled lit unlit illuminated
-    fenced gated wired framed unframed mounted hanging standing-up natural artificial fake real toy wild
-    domestic domesticated native organic rich creamy crispy crunchy juicy golden- fizzy frothy frosted
-    iced additional extra remaining separate individual identical matching opposite corresponding
-    respective upside-down overhanging neighboring neighbouring adjoining winding sprawling towering
-    looming flowing rolling swirling tan- cream-colored lone solitary sole stray larger-than-life
-    expansive neutral well-lit faint gentle indistinct distinct dynamic askew eye-level out-of-focus
-    moody wavy asleep airborne blank murky able ajar handwritten thematic curvilinear diminutive bold
-    aerial lumpy absent sporadic fuzzy pleasant scenic vast dramatic informal ideal reflective rainy
-    shallow earthy abstract wispy wintry fiery curly stark silky stocky robust whimsical futuristic
-    minimalist monochrome monochromatic neon fluorescent incandescent ambient diffuse harsh lacy gauzy
-    sheer cross-country late early unclear non-uniform close-cut architectural superficial burnt
-    dominant moderate complete essential twisty knobby chunky stubby stumpy slick slippery greasy oily
-    waxy leathery velvety satiny cottony woolly feathery scaly slimy sticky gooey mushy soggy damp moist
-    humid arid barren fertile verdant bountiful abundant plentiful scarce rare aged historic historical
-    classic classical retro old-fashioned old-style up-to-date state-of-the-art high-tech hi-tech
-    free-standing freestanding built-in wall-mounted two-story three-story multi-story multistory
-    single-story high-rise low-rise two-lane multi-lane two-tiered multi-tiered one-way double-decker
-    open-air full-length half-open half-full ready-made orange amber khaki burgundy mauve lilac fuchsia
-    aqua indigo ochre rust rust-colored charcoal ebony jet-black snow-white sky-blue dark-brown
-    light-brown reddish yellowish greenish bluish brownish whitish blackish greyish grayish purplish
-    pinkish orangish rosy strawberry-blonde curly-haired long-haired short-haired middle-aged teenage
-    teenaged elderly-looking plump broad-shouldered barefooted bare-chested clean-shaven well-dressed
-    masked unmasked helmeted uniformed wooden-framed stone-paved brick-paved tree-lined grass-covered
-    snow-covered snow-capped ice-covered moss-covered ivy-covered dust-covered sun-lit sunlit moonlit
-    shaded unshaded backlit candlelit dimly-lit brightly-lit tasty delicious yummy savory spicy sour
-    bitter sugary salty buttery cheesy meaty fruity leafless evergreen deciduous coniferous wooded
-    forested hilly mountainous craggy rugged pebbly gravelly marshy swampy stony mossy weedy overgrown
-    unkempt tidy neat messy cluttered disheveled orderly organized empty-looking vacant occupied
-    unoccupied deserted abandoned derelict dilapidated ruined intact undamaged pristine spotless
-    immaculate brand-new secondhand used unused spare extra-large supersized jumbo king-sized
-    queen-sized bite-sized hand-held handheld portable mobile stationary fixed movable adjustable
-    foldable collapsible tight loose snug baggy fitted long-sleeved short-sleeved sleeveless strapless
-    hooded buttoned unbuttoned zipped unzipped red-roofed white-painted calm-looking cheerful joyful
-    gleeful somber gloomy solemn pensive thoughtful attentive curious-looking bored tired sleepy drowsy
-    weary energetic lively active inactive idle motionless still steady shaky wobbly lopsided crooked
-    straightforward complex complicated sophisticated refined luxurious opulent lavish modest humble
-    shabby ragged tattered worn-out frayed moth-eaten threadbare patchy spotty freckly blotchy mottled
-    dappled speckled marbled grainy silvery coppery brassy brick-red blue-green blue-gray blue-grey
-    gray-blue grayish-white black-and-white red-and-white blue-and-white green-and-white
-    yellow-and-black white-and-blue key focal inset recessed elevated raised lowered extended
-    outstretched inverted reversed slotted perforated ribbed ridged grooved fluted beveled tapered
-    scalloped pleated ruffled fringed quilted tufted padded cushioned upholstered potted stuffed
+    cooked fried lush dense sparse outdoor indoor outer inner external internal nearby distant far near
+    close adjacent busy crowded quiet calm peaceful serene tranquil cozy comfortable spacious sunny
+    bright-colored dim shadowy shady foggy hazy misty stormy overcast american british chinese japanese
+    european african asian italian french german english spanish russian indian mexican greek roman
+    gothic victorian egyptian male female adult elderly human older younger larger smaller bigger taller
+    shorter longer wider lighter darker higher largest smallest tallest foremost leftmost rightmost
+    topmost uppermost lowest highest nearest closest solid striped spotted checkered checked plaid
+    floral patterned textured polka-dotted dotted woven knitted stained paved tiled carpeted cobbled
+    wrinkled crumpled folded torn worn rusted rusty weathered chipped cracked polished painted unpainted
+    furnished electric electrical electronic digital mechanical plastic-wrapped ceramic porcelain
+    concrete residential commercial industrial urban rural suburban tropical coastal public private
+    royal military own few much bushy thorny spiky jagged uneven irregular regular symmetrical mature
+    baby dead alive happy sad serious smiling focused relaxed playful curious alert ready aware unique
+    special unusual common typical standard usual possible certain specific particular prominent
+    noticeable evident apparent subtle slight minimal thick-framed mid-sized medium-sized life-sized
+    oversized miniature mini compact petite chubby fat skinny muscular barefoot shirtless topless blonde
+    blond brunette redheaded bearded freckled lit unlit illuminated fenced gated wired framed unframed
+    mounted hanging natural artificial fake real toy wild domestic domesticated native organic rich
+    creamy crispy crunchy juicy golden- fizzy frothy frosted iced additional extra remaining separate
+    individual identical matching opposite corresponding respective upside-down overhanging neighboring
+    neighbouring adjoining winding sprawling towering looming flowing rolling swirling tan-
+    cream-colored lone solitary sole stray larger-than-life expansive neutral well-lit faint gentle
+    indistinct distinct dynamic askew eye-level out-of-focus moody wavy asleep airborne blank murky able
+    ajar handwritten thematic curvilinear diminutive bold aerial lumpy absent sporadic fuzzy pleasant
+    scenic vast dramatic informal ideal reflective rainy shallow earthy abstract wispy wintry fiery
+    curly stark silky stocky robust whimsical futuristic minimalist monochrome monochromatic neon
+    fluorescent incandescent ambient diffuse harsh lacy gauzy sheer cross-country late early unclear
+    non-uniform close-cut architectural superficial burnt dominant moderate complete essential twisty
+    knobby chunky stubby stumpy slick slippery greasy oily waxy leathery velvety satiny cottony woolly
+    feathery scaly slimy sticky gooey mushy soggy damp moist humid arid barren fertile verdant bountiful
+    abundant plentiful scarce rare aged historic historical classic classical retro old-fashioned
+    old-style up-to-date state-of-the-art high-tech hi-tech free-standing freestanding built-in
+    wall-mounted two-story three-story multi-story multistory single-story high-rise low-rise two-lane
+    multi-lane two-tiered multi-tiered one-way double-decker open-air full-length half-open half-full
+    ready-made orange amber khaki burgundy mauve lilac fuchsia aqua indigo ochre rust rust-colored
+    charcoal ebony jet-black snow-white sky-blue dark-brown light-brown reddish yellowish greenish
+    bluish brownish whitish blackish greyish grayish purplish pinkish orangish rosy strawberry-blonde
+    curly-haired long-haired short-haired middle-aged teenage teenaged elderly-looking plump
+    broad-shouldered barefooted bare-chested clean-shaven well-dressed masked unmasked helmeted
+    uniformed wooden-framed stone-paved brick-paved tree-lined grass-covered snow-covered snow-capped
+    ice-covered moss-covered ivy-covered dust-covered sun-lit sunlit moonlit shaded unshaded backlit
+    candlelit dimly-lit brightly-lit tasty delicious yummy savory spicy sour bitter sugary salty buttery
+    cheesy meaty fruity leafless evergreen deciduous coniferous wooded forested hilly mountainous craggy
+    rugged pebbly gravelly marshy swampy stony mossy weedy overgrown unkempt tidy neat messy cluttered
+    disheveled orderly organized vacant occupied unoccupied deserted abandoned derelict dilapidated
+    ruined intact undamaged pristine spotless immaculate brand-new secondhand used unused spare
+    extra-large supersized jumbo king-sized queen-sized bite-sized hand-held handheld portable mobile
+    stationary fixed movable adjustable foldable collapsible tight loose snug baggy fitted long-sleeved
+    short-sleeved sleeveless strapless hooded buttoned unbuttoned zipped unzipped red-roofed
+    white-painted cheerful joyful gleeful somber gloomy solemn pensive thoughtful attentive bored tired
+    sleepy drowsy weary energetic lively active inactive idle motionless still steady shaky wobbly
+    lopsided crooked straightforward complex complicated sophisticated refined luxurious opulent lavish
+    modest humble shabby ragged tattered worn-out frayed moth-eaten threadbare patchy spotty freckly
+    blotchy mottled dappled speckled marbled grainy silvery coppery brassy brick-red blue-green
+    blue-gray blue-grey gray-blue grayish-white black-and-white red-and-white blue-and-white
+    green-and-white yellow-and-black white-and-blue focal inset recessed elevated raised lowered
+    extended outstretched inverted reversed slotted perforated ribbed ridged grooved fluted beveled
+    tapered scalloped pleated ruffled fringed quilted tufted padded cushioned upholstered potted stuffed
     bronze-colored muted mirrored peaked pitched layered upright overhead random indiscernible
     """
 )
@@ -275,8 +275,8 @@ VAGUE_HEADS = _words(
     combination array assortment collection arrangement difference example instance case word words
     letter letters text numbers name names title upper lower interior exterior perspective outside
     inside first second third two three four focus display evidence appearance use indication order
-    alignment arrangement-of interplay relationship tension harmony balance distinction interaction
-    conversation bond connection comparison gap-between scale proportion symmetry
+    alignment interplay relationship tension harmony balance distinction interaction conversation bond
+    connection comparison scale proportion symmetry
     """
 )
 """Heads that name nothing in particular unless an of-phrase says what of."""
@@ -291,14 +291,14 @@ NOT_PLACES = _words(
     varieties number numbers appearance nature bloom flight midair mid-air air mid-flight mid-swing
     mid-jump mid-stride distance sight view field-of-view angle black white hue hues quality clarity
     length height width depth attire clothing costume uniform fashion conversation play work duty
-    display sale offer side sides top thought poses pose stance posture stages stage-of condition form
-    forms part parts line lines row rows circle pairs pair group groups cluster clusters bunch pile half
-    pieces slices words letters font lettering script language english uppercase lowercase capital
-    capitals text moment event occasion vacation trip weather rain wind composition perspective
-    experience activity activities game match sport middle center foreground background image picture
-    photo photograph scene frame shot hand hands mouth teeth lap arms eyes face serve swing jump stride
-    leap dive trick stunt performance throw pitch catch kick race parade ceremony wedding party meal
-    storm renovation construction audience competition contest festival
+    display sale offer side sides top thought poses pose stance posture stages condition form forms part
+    parts line lines row rows circle pairs pair group groups cluster clusters bunch pile half pieces
+    slices words letters font lettering script language english uppercase lowercase capital capitals
+    text moment event occasion vacation trip weather rain wind composition perspective experience
+    activity activities game match sport middle center foreground background image picture photo
+    photograph scene frame shot hand hands mouth teeth lap arms eyes face serve swing jump stride leap
+    dive trick stunt performance throw pitch catch kick race parade ceremony wedding party meal storm
+    renovation construction audience competition contest festival
     """
 )
 """Heads after `in`, `on`, `at` ... that make no place of the phrase."""
@@ -345,8 +345,7 @@ NOUNS_LIKE_PARTICIPLES = _words(
     washing sewing cutting painting filling lining offspring plumbing tubing matting setting packaging
     housing wording binding backing netting paving dwelling carving engraving lightning steering
     shadowing detailing handwriting weathering roofing labeling coupling speed need deed bleed creed
-    greed tweed planting grazing-land baking packing running-board sidewalk-paving walking-stick
-    dining-room living-room
+    greed tweed planting baking packing
     """
 )
 UNITS_OF_THINGS = _words(

@@ -88,7 +88,7 @@ _CONSTRUCTIONS = [
     *_say("region", "z", rf"{_START}(?P<s>n)[wu]{_LIST}(?P<v>{_FINITE})(?P<r>z)"),
     # "The tower has a window below the clock", "a plate with a cake on it"
     *_say("relation", "r", rf"(?<=h)(?P<s>n)(?P<r>r){_OBJECT}"),
-    *_say("relation", "x", r"(?P<o>n)(?:h|,?w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r)(?P<x>x)"),
+    *_say("relation", "x", r"(?<![ru])(?P<o>n)(?:h|,?w)(?P<s>n)(?P<v>(?:[ge]R*)?)(?P<r>r)(?P<x>x)"),
     # "There is a cat on the mat"
     *_say("relation", "r", rf"{_THERE}R*(?P<s>n(?:cn)?)(?P<v>{_PREDICATE}?)(?P<r>r){_OBJECT}", tight=True),
     *_say("region", "z", rf"{_THERE}R*{_SUBJECT}(?P<v>{_PREDICATE}?)(?P<r>z)"),

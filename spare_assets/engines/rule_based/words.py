@@ -32,6 +32,7 @@ _TOKEN = re.compile(
     rf"""(?P<quote>"[^"\n]{{0,200}}"|“[^”\n]{{0,200}}”|(?<!\w)['‘][^'’\n]{{1,60}}['’](?!\w))"""
     rf"|(?P<passive>\b(?:{PASSIVE}))"
     rf"|(?P<region>\b(?:{REGION}))"
+    r"|(?P<joint>\b(?:along with|as well as|together with)\b)"
     r"|(?P<adverb>\b(?:at (?:least|most)|in (?:part|full|general|total)|as well)\b)"
     rf"|(?P<relation>\b(?:{RELATION}))"
     r"|(?P<quantity>\b(?:an? (?:couple|few|lot|number|variety|handful|dozen|multitude) of|a few|lots of|plenty of|"
@@ -290,4 +291,4 @@ def read_sentences(caption: str) -> Iterator[Sentence]:
 
 _AFTER_SENTENCE = " \t\r\n\f\v\xa0\"”')"
 _LONGEST_WORD = 40
-_KIND_TAGS = {"region": "z", "passive": "u", "quote": "Q", "quantity": "q", "adverb": "R"}
+_KIND_TAGS = {"region": "z", "passive": "u", "quote": "Q", "quantity": "q", "adverb": "R", "joint": "c"}
