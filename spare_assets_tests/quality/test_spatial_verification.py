@@ -56,7 +56,7 @@ def test_a_pair_without_a_readable_reply_is_dropped_whatever_the_cut_off() -> No
         {"error": "HTTP 500", "finish_reason": "error"},
     )
     found = verdicts(answers, 0.0)
-    assert not found["kept"].any()
+    assert found["kept"].to_list() == [False] * 3
     assert found["score"].is_null().all()
     assert found["threshold"].to_list() == [0.0] * 3
     assert found["reason"].to_list() == [
@@ -79,7 +79,7 @@ def test_one_reply_may_judge_all_pairs_of_a_sample() -> None:
 
 def test_a_reply_that_misses_a_pair_judges_none_of_the_sample() -> None:
     found = verdicts(answered(by_sample(), {"text": '{"spatial": [true]}'}, {"error": "timed out"}))
-    assert not found["kept"].any()
+    assert found["kept"].to_list() == [False] * 3
     assert found["reason"].to_list() == [
         *["malformed: the reply does not say yes or no to each pair"] * 2,
         "failed: timed out",

@@ -78,7 +78,7 @@ def test_complete_pairs_of_a_malformed_reply_are_kept(reply: str) -> None:
 
 
 def test_only_innermost_objects_are_salvaged() -> None:
-    assert parse_pairs(f'{{"pairs": {json.dumps(DOG)},}}', "stop", 64).reason == "not a JSON list of pairs"
+    assert parse_pairs(json.dumps({"pairs": DOG}), "stop", 64).reason == "not a JSON list of pairs"
 
 
 def test_a_reply_that_hit_its_limit_is_truncated_unless_its_list_is_whole() -> None:
