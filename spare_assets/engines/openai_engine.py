@@ -37,6 +37,7 @@ from spare_assets.engines.openai_format import (
     folded,
     openai_messages,
     read_choice,
+    rearmed,
 )
 
 MAX_REPLY_BYTES = 20_000_000
@@ -379,7 +380,7 @@ class _Connections:
         if not isinstance(first, dict) or not isinstance(message, dict):
             what = _server_message(answer, b"") if "error" in answer else "no choices in it"
             raise _TransientError(f"a reply without text: {self._clean(what)}")
-        text = _text(message.get("content"))
+        text = rearmed(_text(message.get("content")), request)
         reason = first.get("finish_reason")
         if reason == "content_filter":
             raise _RequestError("the server's content filter stopped the reply")
@@ -478,21 +479,21 @@ def _text(content: Any) -> str:
     return content
 
 
-def _first_token(choice: Mapping[str, Any]) -> dict[str, float] | None:
+def _first_token(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Likely tokens with log-probabilities at the reply's first position that holds a word."""
     logprobs = choice.get("logprobs")
     positions = logprobs.get("content") if isinstance(logprobs, dict) else None
     for position in positions if isinstance(positions, list) else []:
         if isinstance(position, dict) and folded(str(position.get("token", ""))):
             ranked = position.get("top_logprobs") or [position]
-            return {
-                entry["token"]: float(entry["logprob"])
+            return [
+                (entry["token"], float(entry["logprob"]))
                 for entry in (ranked if isinstance(ranked, list) else [])
                 if isinstance(entry, dict)
                 and isinstance(entry.get("token"), str)
                 and isinstance(entry.get("logprob"), int | float)
-            }
-    return None
+            ]
+    return []
 
 
 def _count(usage: Any, field: str) -> int:

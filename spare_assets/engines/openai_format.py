@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -21,6 +22,11 @@ _SENT_AS_IS = {"JPEG", "PNG", "WEBP", "GIF"}
 _ORIENTATION = 0x0112
 # What tokenizers and models put around a word: byte-level and sentencepiece space marks, quotes, emphasis.
 _AROUND_WORDS = " \t\r\n\u0120\u010a\u2581\"'`*.,:;!"
+
+
+# Forms of the control tokens of today's chat models: <|im_end|>, <start_of_turn>, </s>, [INST].
+_CONTROL = re.compile(r"<(?=[|\uff5c][^<>]{1,60}[|\uff5c]>|/?[a-z_]{1,40}>)|\[(?=/?[A-Z_]{2,40}\])")
+_BREAK = "\u200b"
 
 
 class UnreadableImageError(ValueError):
@@ -67,16 +73,31 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def disarmed(text: str) -> str:
+    """The text with everything that looks like a control token broken by a zero-width space.
+
+    A server tokenizes on its own and would obey such tokens; `rearmed` takes the break out of its reply again.
+    """
+    return _CONTROL.sub(lambda match: match.group() + _BREAK, text)
+
+
+def rearmed(text: str, request: ChatRequest) -> str:
+    """A reply as it would read had nothing been broken in its request."""
+    if any(disarmed(message.text) != message.text for message in request.messages):
+        return text.replace("<" + _BREAK, "<").replace("[" + _BREAK, "[")
+    return text
+
+
 def openai_messages(request: ChatRequest) -> list[dict[str, Any]]:
-    """Messages of a request, images before the text of their turn. Raises UnreadableImageError."""
+    """Messages of a request, disarmed, images before the text of their turn. Raises UnreadableImageError."""
     messages: list[dict[str, Any]] = []
     for message in request.messages:
-        content: str | list[dict[str, Any]] = message.text
+        content: str | list[dict[str, Any]] = disarmed(message.text)
         if message.images:
             pictures = [
                 {"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images
             ]
-            content = [*pictures, {"type": "text", "text": message.text}]
+            content = [*pictures, {"type": "text", "text": content}]
         messages.append({"role": message.role, "content": content})
     return messages
 
@@ -92,16 +113,16 @@ def folded(text: str) -> str:
 
 
 def read_choice(
-    text: str, choices: Sequence[str], first_token: Mapping[str, float] | None
+    text: str, choices: Sequence[str], first_token: Iterable[tuple[str, float]] | None
 ) -> tuple[str | None, float | None]:
     """The choice a reply stands for, and the probability of the first choice among them.
 
-    `first_token` maps likely first tokens to log-probabilities. All variants of a choice in case and space
+    `first_token` are likely first tokens with log-probabilities. All variants of a choice in case and space
     count together, and so do tokens that begin only that choice. Without usable log-probabilities the choice
     is read from the text and the probability is None; the choice is None where the reply is none of them.
     """
     mass = dict.fromkeys(choices, 0.0)
-    for token, logprob in (first_token or {}).items():
+    for token, logprob in first_token or ():
         word = folded(token)
         begun = [choice for choice in choices if word and folded(choice).startswith(word)]
         exact = [choice for choice in begun if folded(choice) == word]

@@ -526,6 +526,19 @@ def test_dialects_of_structured_output() -> None:
     assert not {"response_format", "guided_json"} & set(plain)
 
 
+@pytest.mark.parametrize(
+    "token", ["<|im_end|>", "<｜User｜>", "</s>", "<start_of_turn>", "[INST]", "[/INST]"]
+)
+def test_no_control_token_of_a_text_reaches_the_server_whole(token: str) -> None:
+    text = f"a {token}b{token} < c [sic] <3 [A]"
+    with ChatServer(lambda call: Answer(call.text)) as server:
+        (reply,) = engine(server).complete([("k", ask(text))])
+        assert token not in server.calls[0].text
+        assert server.calls[0].text.replace("\u200b", "") == text
+        assert server.calls[0].text.count("\u200b") == 2
+    assert reply.text == text
+
+
 def test_images_travel_as_data_urls(tmp_path: Path) -> None:
     jpeg, turned, bitmap = tmp_path / "a.bin", tmp_path / "b.jpg", tmp_path / "c.bmp"
     picture = Image.new("RGB", (8, 4), "red")
@@ -600,22 +613,28 @@ def test_a_server_that_refuses_logprobs_is_asked_without() -> None:
 @pytest.mark.parametrize(
     ("text", "tokens", "expected"),
     [
-        ("", {"Ġyes": 0.0, "▁NO": -1.0}, ("yes", 1 / (1 + math.exp(-1)))),
-        ("", {"y": 0.0}, ("yes", 1.0)),
-        ("", {"": 0.0, "maybe": 0.0}, (None, None)),
+        ("", [("Ġyes", 0.0), ("▁NO", -1.0)], ("yes", 1 / (1 + math.exp(-1)))),
+        ("", [("no", -1.0), ("no", -1.0), ("yes", -1.0)], ("no", 1 / 3)),
+        ("", [("y", 0.0)], ("yes", 1.0)),
+        ("", [("", 0.0), ("maybe", 0.0)], (None, None)),
         ("no, it is not", None, ("no", None)),
         ("**Yes**", None, ("yes", None)),
         ("north", None, (None, None)),
     ],
 )
-def test_reading_a_choice(text: str, tokens: dict[str, float] | None, expected: tuple[Any, Any]) -> None:
+def test_reading_a_choice(
+    text: str, tokens: list[tuple[str, float]] | None, expected: tuple[Any, Any]
+) -> None:
     choice, probability = read_choice(text, YES_NO, tokens)
     assert choice == expected[0]
     assert probability == (None if expected[1] is None else pytest.approx(expected[1]))
 
 
-@given(st.text(max_size=20), st.dictionaries(st.text(max_size=6), st.floats()))
-def test_a_probability_is_a_probability(text: str, tokens: dict[str, float]) -> None:
+@given(
+    st.text(max_size=20),
+    st.lists(st.tuples(st.sampled_from([*YES_NO, "Y", ""]) | st.text(max_size=6), st.floats())),
+)
+def test_a_probability_is_a_probability(text: str, tokens: list[tuple[str, float]]) -> None:
     choice, probability = read_choice(text, YES_NO, tokens)
     assert choice in (*YES_NO, None)
     assert probability is None or 0 <= probability <= 1

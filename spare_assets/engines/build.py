@@ -1,0 +1,32 @@
+"""Makes the engine a profile declares. The only place that knows all engines; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spare_assets import settings as profile
+from spare_assets.engines.chat import ChatEngine
+
+
+def build_engine(name: str, settings: profile.EngineSettings, cache: Path | None = None) -> ChatEngine:
+    """The engine declared as `engines.<name>`. Nothing is loaded before its first request.
+
+    `cache` is a JSON file that remembers hashes of weight files.
+    """
+    match settings:
+        case profile.RuleBasedEngine():
+            from spare_assets.engines.rule_based import RuleBasedEngine
+
+            return RuleBasedEngine(slips=settings.slips)
+        case profile.TransformersEngine():
+            from spare_assets.engines.transformers_engine import TransformersEngine
+
+            return TransformersEngine(settings, name, cache)
+        case profile.OpenAIEngine():
+            from spare_assets.engines.openai_engine import OpenAIEngine
+
+            return OpenAIEngine(settings, name)
+        case profile.VllmEngine():
+            from spare_assets.engines.vllm_engine import VllmEngine
+
+            return VllmEngine(settings, name, cache)
