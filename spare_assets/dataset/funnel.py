@@ -5,7 +5,7 @@ Counted from the stored tables, so that it says what is there and not what a run
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -57,6 +57,16 @@ def funnel(store: TableStore, source: str) -> Iterator[FunnelStep]:
             return
         yield FunnelStep(table, "pairs", store.rows(before, source), check_parts(store, source, check))
         before = table
+
+
+def funnel_table(store: TableStore, sources: Sequence[str]) -> pl.DataFrame:
+    """The funnels of several sources as one table: source, stage, unit, read, and the parts in words."""
+    rows = [
+        (source, step.table, step.unit, step.read, ", ".join(f"{count:,} {name}" for name, count in step.parts.items()))
+        for source in sources
+        for step in funnel(store, source)
+    ]
+    return pl.DataFrame(rows, schema=["source", "stage", "unit", "read", "became"], orient="row")
 
 
 def filter_parts(store: TableStore, source: str) -> dict[str, int]:
