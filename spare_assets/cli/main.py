@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from spare_assets.settings import Home, SettingsError, available_profiles, open_home
+from spare_assets.storage.tables import TableError
 
 FAILED, USAGE = 1, 2
 
@@ -32,13 +33,16 @@ class ProfileCommand(click.Command):
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Open the home, then run the command. Settings that do not fit end in one message and exit code 2."""
+        """Open the home, then run the command. What a person can mend ends in one message and an exit code."""
         try:
             ctx.obj = open_home(ctx.params.pop("profile"), ctx.params.pop("home")).claim()
             return super().invoke(ctx)
         except SettingsError as error:
             click.echo(f"spare: {error}", err=True)
             ctx.exit(USAGE)
+        except TableError as error:
+            click.echo(f"spare: {error}", err=True)
+            ctx.exit(FAILED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -96,9 +96,9 @@ class Materialization:
         finally:
             terminal.stop()
             stage.listeners.remove(terminal)
-        print_funnels(self.home, terminal.console)
         for failure in failures:
             terminal.console.print(failure, style="red", highlight=False, markup=False)
+        print_funnels(self.home, terminal.console)
         return not failures
 
     def _run(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey], source: str | None) -> list[str]:
