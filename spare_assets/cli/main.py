@@ -12,7 +12,7 @@ import click
 from spare_assets.settings import Home, SettingsError, available_profiles, open_home
 from spare_assets.storage.tables import TableError
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class ProfileCommand(click.Command):
@@ -80,7 +80,11 @@ def materialize(
     from spare_assets.cli.materialize import Materialization
 
     run = Materialization(home, selection, sources, overrides, limit, replace_full, verbose)
-    sys.exit(0 if run.execute() else FAILED)
+    try:
+        sys.exit(0 if run.execute() else FAILED)
+    except KeyboardInterrupt:
+        click.echo("spare: interrupted; what was done is kept, the same command goes on from there", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @main.command(cls=ProfileCommand)

@@ -23,6 +23,10 @@ _BARE_NAME = re.compile(r"(?<![\w:\"])(?!(?:and|or|not)\b)([a-z][a-z0-9_]*)(?![\
 """An asset's name standing alone in a selection, which Dagster wants as `key:"name"`."""
 
 
+_REASON_TAG, _INTERRUPTED = "dagster/failure_reason", "UNEXPECTED_TERMINATION"
+"""How Dagster records a run that a signal ended and nobody cancelled in the UI."""
+
+
 class Terminal:
     """Shows beats and published tables: a live line on a terminal, plain lines elsewhere."""
 
@@ -79,11 +83,14 @@ class Materialization:
             self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
 
     def execute(self) -> bool:
-        """Run everything selected. A source that fails does not stop the others; True when none did."""
+        """Run everything selected. A source that fails does not stop the others; True when none did.
+
+        Raises KeyboardInterrupt when the run was cancelled or told to end; what was done is kept.
+        """
         terminal = Terminal(Console())
         failures: list[str] = []
         # A terminated run must end like an interrupted one, so that it releases what it holds.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
         stage.listeners.append(terminal)
         try:
             with open_instance(self.home) as instance:
@@ -96,6 +103,7 @@ class Materialization:
         finally:
             terminal.stop()
             stage.listeners.remove(terminal)
+            signal.signal(signal.SIGTERM, terminated)
         for failure in failures:
             terminal.console.print(failure, style="red", highlight=False, markup=False)
         print_funnels(self.home, terminal.console)
@@ -115,6 +123,9 @@ class Materialization:
             raise_on_error=False,
             tags={HOST_TAG: socket.gethostname()},
         )
+        run = instance.get_run_by_id(result.run_id)
+        if run is not None and (run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED):
+            raise KeyboardInterrupt
         return [] if result.success else _failures(result, source)
 
     def _selected(self, selection: str) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:

@@ -53,9 +53,7 @@ class Stage:
         self.store = TableStore(home.tables)
         self.source: str | None = only_source(context) if context.assets_def.partitions_def else None
         self.scratch = temporary_beside(home.scratch / context.op_def.name)
-        self._overrides = {
-            name: value for name, value in (overrides.model_dump() if overrides else {}).items() if value is not None
-        }
+        self._overrides = overrides.model_dump(exclude_defaults=True) if overrides else {}
         self._staged: list[StagedTable] = []
         self._notes: dict[str, Any] = {}
         self._limits = self._inherited_limits()

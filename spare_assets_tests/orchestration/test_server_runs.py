@@ -165,3 +165,21 @@ def test_a_killed_run_is_not_paid_for_twice_and_blocks_nobody(tmp_path: Path) ->
 
 def stored_lines(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
+
+
+def test_a_terminated_run_stops_at_once_and_keeps_its_replies(tmp_path: Path) -> None:
+    with ChatServer(lambda call: Answer(reply_of_rules(call), seconds=0.3)) as server:
+        profile = server_profile(tmp_path, server.base_url, concurrency=2)
+        command = [sys.executable, "-m", "spare_assets.cli.main", "materialize"]
+        command += ["--profile", str(profile), "--home", str(tmp_path / "home")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        folder = tmp_path / "home" / "completions" / "judge_caption" / "docci"
+        deadline = time.monotonic() + 120
+        while not stored_lines(folder) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; what was done is kept" in told
+    assert "localized_narratives" not in told, "no further source is begun"
+    assert len(list(folder.glob("*.parquet"))) == 1
