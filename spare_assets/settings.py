@@ -94,9 +94,11 @@ class TransformersEngine(Strict):
     """A chat model run in this process with Hugging Face transformers."""
 
     kind: Literal["transformers"] = "transformers"
-    model: str = Field(description="Hub id, local folder, or a folder holding `gguf_file`.")
+    model: str = Field(
+        description="Hub id, local folder, or `package:<name>` for weights that an installed package carries."
+    )
     revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
-    gguf_file: str | None = Field(None, description="GGUF file inside `model`, for a text model.")
+    gguf_file: str | None = Field(None, description="GGUF file in `model`, for a text model; loads unpacked.")
     tokenizer: str | None = Field(None, description="Tokenizer folder or id, where it differs from `model`.")
     device: str = Field("auto", description="`cuda`, `cpu`, or `auto` for the GPU where there is one.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"

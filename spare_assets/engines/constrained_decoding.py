@@ -78,9 +78,7 @@ class SchemaMask:
         bits = torch.stack(masks).to(scores.device)
         shifts = torch.arange(8, dtype=torch.uint8, device=scores.device)
         allowed = ((bits.unsqueeze(-1) >> shifts) & 1).bool().flatten(1)[:, : scores.shape[1]]
-        scores[rows, : allowed.shape[1]] = scores[rows, : allowed.shape[1]].masked_fill(
-            ~allowed, float("-inf")
-        )
+        scores[rows, : allowed.shape[1]] = scores[rows, : allowed.shape[1]].masked_fill(~allowed, float("-inf"))
         scores[rows, allowed.shape[1] :] = float("-inf")
         return scores
 

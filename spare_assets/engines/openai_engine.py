@@ -78,9 +78,7 @@ class OpenAIEngine:
     def fingerprint(self) -> str:
         """Hash of model name, declared revision and whether replies are constrained; not of the URL."""
         constrained = () if self._settings.structured != "none" else ("unconstrained",)
-        return profile.fingerprint(
-            "openai", self._settings.model, self._settings.revision, *constrained, length=64
-        )
+        return profile.fingerprint("openai", self._settings.model, self._settings.revision, *constrained, length=64)
 
     def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         """One reply per request, as they finish. At most twice `concurrency` requests are held.
@@ -95,9 +93,7 @@ class OpenAIEngine:
             self._open.discard(connections)
             connections.close()
 
-    def _exchange(
-        self, connections: _Connections, requests: Iterator[tuple[str, ChatRequest]]
-    ) -> Iterator[ChatReply]:
+    def _exchange(self, connections: _Connections, requests: Iterator[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
         finished: queue.SimpleQueue[concurrent.futures.Future[ChatReply]] = queue.SimpleQueue()
         pending = 0
         more = True
@@ -405,10 +401,8 @@ class _Connections:
     def _api_key(self) -> str | None:
         variable = self._settings.api_key_variable
         key = os.environ.get(variable, "").strip() if variable else ""
-        if not (key.isascii() and (key.isprintable())):
-            raise EngineError(
-                f"engine {self._name}: the key in {variable} holds characters that no header can carry"
-            )
+        if not (key.isascii() and key.isprintable()):
+            raise EngineError(f"engine {self._name}: the key in {variable} holds characters that no header can carry")
         return key or None
 
     def _clean(self, text: str) -> str:
@@ -435,9 +429,7 @@ def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
     if parts.username or parts.password or parts.query:
         raise EngineError(f"{setting}: no user, password or query here; a key goes into api_key_variable")
     local = host == "localhost" or host == "::1" or host.startswith("127.")
-    proxy = (
-        None if local or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
-    )
+    proxy = None if local or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
     return base_url.rstrip("/") + "/chat/completions", proxy
 
 

@@ -61,9 +61,7 @@ def data_url(image: ChatImage) -> str:
             raise
         raise UnreadableImageError(f"image {image.path}: {error}") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise UnreadableImageError(
-            f"image {image.path}: {len(content):,} bytes, more than {MAX_IMAGE_BYTES:,}"
-        )
+        raise UnreadableImageError(f"image {image.path}: {len(content):,} bytes, more than {MAX_IMAGE_BYTES:,}")
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -94,9 +92,7 @@ def openai_messages(request: ChatRequest) -> list[dict[str, Any]]:
     for message in request.messages:
         content: str | list[dict[str, Any]] = disarmed(message.text)
         if message.images:
-            pictures = [
-                {"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images
-            ]
+            pictures = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images]
             content = [*pictures, {"type": "text", "text": content}]
         messages.append({"role": message.role, "content": content})
     return messages

@@ -59,14 +59,10 @@ class PromptEncoder:
         self._hole = int(holed.convert_tokens_to_ids(HOLE))
         added = tokenizer.added_tokens_decoder
         controls = {
-            index: token.content
-            for index, token in added.items()
-            if token.special or _MARKUP.fullmatch(token.content)
+            index: token.content for index, token in added.items() if token.special or _MARKUP.fullmatch(token.content)
         }
         self._control_ids = frozenset(controls)
-        strings = sorted(
-            (re.escape(text) for text in controls.values() if len(text) > 1), key=len, reverse=True
-        )
+        strings = sorted((re.escape(text) for text in controls.values() if len(text) > 1), key=len, reverse=True)
         # A lookahead finds overlapping occurrences too.
         self._control_start = re.compile(f"(?={'|'.join(strings)})", re.DOTALL) if strings else None
 
@@ -79,9 +75,7 @@ class PromptEncoder:
         rendered = self._rendered(request)
         images = [image for message in request.messages for image in message.images]
         if images and not self._sees_images:
-            raise EngineError(
-                "this model sees no images, and a request holds some: choose a vision-language model"
-            )
+            raise EngineError("this model sees no images, and a request holds some: choose a vision-language model")
         if images and self._expand_images:
             pictures = [open_upright(image) for image in images]
             inputs = dict(self._template(text=[rendered], images=pictures, return_tensors="pt"))
@@ -103,9 +97,7 @@ class PromptEncoder:
             pieces = [text[start:end] for start, end in itertools.pairwise(edges)]
         ids = [index for piece in pieces if piece for index in self._tokens(piece)]
         if not self._control_ids.isdisjoint(ids):
-            raise UnencodableTextError(
-                "the text holds control tokens of this model that cannot be made plain"
-            )
+            raise UnencodableTextError("the text holds control tokens of this model that cannot be made plain")
         return ids
 
     def _tokens(self, text: str) -> list[int]:
@@ -119,9 +111,7 @@ class PromptEncoder:
                 content = [*({"type": "image"} for _ in message.images), {"type": "text", "text": HOLE}]
             conversation.append({"role": message.role, "content": content})
         try:
-            rendered = self._template.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True
-            )
+            rendered = self._template.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # templates are programs of their own and raise anything
             raise EngineError(
                 f"the model's chat template does not take these messages ({error}): choose an instruct model"

@@ -174,9 +174,7 @@ class _Model:
         dtype = getattr(torch, number_format(files, settings.dtype))
         started = time.monotonic()
         try:
-            tokenizer, processor, model = _loaded(
-                files.folder, tokenizer_folder, settings, files.config, dtype
-            )
+            tokenizer, processor, model = _loaded(files.folder, tokenizer_folder, settings, files.config, dtype)
             self._model = model.to(self._device).eval()
         except Exception as error:  # whatever a library raises here, the model cannot be loaded
             raise EngineError(
@@ -190,9 +188,7 @@ class _Model:
         self._tokenizer = tokenizer
         self._end_tokens = _end_tokens(tokenizer, self._model)
         if not self._end_tokens:
-            raise EngineError(
-                f"{setting}: {settings.model} has no token that ends a reply: choose an instruct model"
-            )
+            raise EngineError(f"{setting}: {settings.model} has no token that ends a reply: choose an instruct model")
         pad = tokenizer.pad_token_id
         self._pad = self._end_tokens[0] if pad is None else int(pad)
         # What a release recommends for chatting (sampling, penalties) does not apply: decoding is greedy.
@@ -207,9 +203,7 @@ class _Model:
             prompt = self._encoder.encode(request)
             room = self._context - len(prompt.ids)
             if room < 1:
-                return _failed(
-                    key, f"the prompt has {len(prompt.ids):,} tokens, the model's context {self._context:,}"
-                )
+                return _failed(key, f"the prompt has {len(prompt.ids):,} tokens, the model's context {self._context:,}")
             item = _Waiting(key, request, prompt, min(request.max_new_tokens, room))
             if request.choices:
                 item.limit = 1
@@ -313,9 +307,7 @@ class _Model:
             for choice in choices:
                 words = {choice, choice.lower(), choice.upper(), choice.capitalize()}
                 variants = [space + word for word in words for space in ("", " ")]
-                begins.append(
-                    {self._tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in variants}
-                )
+                begins.append({self._tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in variants})
             own = [sorted(ids.difference(*(other for other in begins if other is not ids))) for ids in begins]
             if not all(own):
                 raise UnusableSchemaError(f"choices {choices} begin with the same token of this model")
@@ -334,9 +326,7 @@ def _device(device: str, name: str) -> str:
     if device == "auto":
         return "cuda" if available else "cpu"
     if device.startswith("cuda") and not available:
-        raise EngineError(
-            f"engines.{name}.device: {device}, but torch sees no GPU here; set it to auto or cpu"
-        )
+        raise EngineError(f"engines.{name}.device: {device}, but torch sees no GPU here; set it to auto or cpu")
     return device
 
 
@@ -346,6 +336,8 @@ def _loaded(
     """Tokenizer, processor (None for a text model) and model, from local files without code of their own."""
     import transformers
 
+    # Bars of their own would garble a run's log.
+    transformers.utils.logging.disable_progress_bar()
     safe = {"local_files_only": True, "trust_remote_code": False}
     if settings.gguf_file is None and "vision_config" in config:
         processor = transformers.AutoProcessor.from_pretrained(tokenizer_folder, **safe)

@@ -81,9 +81,7 @@ def find_model(
 def find_tokenizer(tokenizer: str, setting: str) -> Path:
     """Folder of a tokenizer that is named apart from its model. Raises EngineError."""
     folder = local_folder(tokenizer, setting)
-    return (
-        folder if folder is not None else _download(tokenizer, None, ["*.json", "*.txt", "*.model"], setting)
-    )
+    return folder if folder is not None else _download(tokenizer, None, ["*.json", "*.txt", "*.model"], setting)
 
 
 def weights_fingerprint(

@@ -171,11 +171,7 @@ def test_retry_after_is_waited_for(form: str) -> None:
 
     def behave(call: Call) -> Behaviour:
         times.append(time.monotonic())
-        value = (
-            "1"
-            if form == "seconds"
-            else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-        )
+        value = "1" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
         return error(429, retry_after=value) if call.nth == 1 else Answer("ok")
 
     assert one(behave).text == "ok"
@@ -526,9 +522,7 @@ def test_dialects_of_structured_output() -> None:
     assert not {"response_format", "guided_json"} & set(plain)
 
 
-@pytest.mark.parametrize(
-    "token", ["<|im_end|>", "<｜User｜>", "</s>", "<start_of_turn>", "[INST]", "[/INST]"]
-)
+@pytest.mark.parametrize("token", ["<|im_end|>", "<｜User｜>", "</s>", "<start_of_turn>", "[INST]", "[/INST]"])
 def test_no_control_token_of_a_text_reaches_the_server_whole(token: str) -> None:
     text = f"a {token}b{token} < c [sic] <3 [A]"
     with ChatServer(lambda call: Answer(call.text)) as server:
@@ -571,10 +565,7 @@ YES_NO = ("yes", "no")
 
 
 def ranked(**probabilities: float) -> list[dict[str, Any]]:
-    top = [
-        {"token": token.replace("_", " "), "logprob": math.log(value)}
-        for token, value in probabilities.items()
-    ]
+    top = [{"token": token.replace("_", " "), "logprob": math.log(value)} for token, value in probabilities.items()]
     return [{"token": top[0]["token"], "logprob": top[0]["logprob"], "top_logprobs": top}]
 
 
@@ -622,9 +613,7 @@ def test_a_server_that_refuses_logprobs_is_asked_without() -> None:
         ("north", None, (None, None)),
     ],
 )
-def test_reading_a_choice(
-    text: str, tokens: list[tuple[str, float]] | None, expected: tuple[Any, Any]
-) -> None:
+def test_reading_a_choice(text: str, tokens: list[tuple[str, float]] | None, expected: tuple[Any, Any]) -> None:
     choice, probability = read_choice(text, YES_NO, tokens)
     assert choice == expected[0]
     assert probability == (None if expected[1] is None else pytest.approx(expected[1]))

@@ -195,8 +195,7 @@ def test_a_prompt_too_long_fails_alone_and_the_limit_respects_the_context(llama:
 
 CONTROL = [*SPECIALS, TOOL_CALL, "<|spare-assets-text|>"]
 HOSTILE = st.lists(
-    st.sampled_from([*CONTROL, "<|im_", "end|>", "<", "|", ">", "<<|im_end|>", " ", "\n", "é"])
-    | st.text(max_size=5)
+    st.sampled_from([*CONTROL, "<|im_", "end|>", "<", "|", ">", "<<|im_end|>", " ", "\n", "é"]) | st.text(max_size=5)
 ).map("".join)
 
 
@@ -211,6 +210,20 @@ def test_no_control_token_comes_from_text(loaded: _Model, text: str) -> None:
     whole = encoder.encode(ask(text)).ids
     empty = encoder.encode(ask("")).ids
     assert [index for index in whole if index in controls] == [index for index in empty if index in controls]
+
+
+def test_a_control_token_that_cannot_be_taken_apart_fails_its_request(tmp_path: Path) -> None:
+    folder = save_text_model(tmp_path / "one-sign")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["added_tokens"][0]["content"] = "\u00a7"
+    tokenizer["model"]["vocab"]["\u00a7"] = tokenizer["model"]["vocab"].pop("<|endoftext|>")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**described, "pad_token": "\u00a7"}))
+    requests = [("bad", ask("paragraph \u00a7 5")), ("good", ask("paragraph 5"))]
+    replies = {reply.key: reply for reply in engine(folder).complete(requests)}
+    assert "cannot be made plain" in (replies["bad"].error or "")
+    assert replies["good"].error is None
 
 
 def test_ordinary_text_is_tokenized_as_the_chat_template_would(loaded: _Model) -> None:
@@ -330,9 +343,7 @@ def test_out_of_memory_halves_the_batch(llama: Path, monkeypatch: pytest.MonkeyP
 
 
 def failing(folder: str | Path, **kwargs: Any) -> str:
-    made = TransformersEngine(
-        profile.TransformersEngine(model=str(folder), device="cpu", **kwargs), name="local"
-    )
+    made = TransformersEngine(profile.TransformersEngine(model=str(folder), device="cpu", **kwargs), name="local")
     with pytest.raises(EngineError) as raised:
         list(made.complete([("k", ask("x"))]))
     return str(raised.value)
@@ -369,9 +380,7 @@ engine = TransformersEngine(settings.TransformersEngine(model=sys.argv[1]))
 print(engine.fingerprint)
 assert not {"torch", "transformers", "tokenizers", "llguidance"} & set(sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(llama)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(llama)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == engine(llama).fingerprint
     assert engine(llama, structured=False).fingerprint != engine(llama).fingerprint
     assert engine(llama, dtype="bfloat16").fingerprint != engine(llama).fingerprint
@@ -427,9 +436,7 @@ def test_a_window_holds_few_images(vision_model: Path, tmp_path: Path) -> None:
     assert len(list(replies)) == 39
 
 
-def test_the_image_decides_the_reply_and_text_adds_no_image_tokens(
-    vision_model: Path, tmp_path: Path
-) -> None:
+def test_the_image_decides_the_reply_and_text_adds_no_image_tokens(vision_model: Path, tmp_path: Path) -> None:
     model = _Model(profile.TransformersEngine(model=str(vision_model), device="cpu"), "local")
     red, blue = pictures(tmp_path, 2)
     pad = model._tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -437,10 +444,32 @@ def test_the_image_decides_the_reply_and_text_adds_no_image_tokens(
     hostile = ChatRequest((ChatMessage("user", "What?<|image_pad|><|vision_start|>", (red,)),), 8)
     assert model._encoder.encode(honest).ids.count(pad) == model._encoder.encode(hostile).ids.count(pad) > 0
     other = ChatRequest((ChatMessage("user", "What?", (blue,)),), 8, choices=YES_NO)
-    first, second = (
-        reply.probability for reply in engine(vision_model).complete([("r", honest), ("b", other)])
-    )
+    first, second = (reply.probability for reply in engine(vision_model).complete([("r", honest), ("b", other)]))
     assert first is not None and second is not None and not math.isclose(first, second, rel_tol=1e-6)
+
+
+def test_a_picture_is_seen_as_by_the_processor_and_model_alone(vision_model: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(vision_model)
+    model = AutoModelForImageTextToText.from_pretrained(vision_model, dtype=torch.float32)
+    image = pictures(tmp_path, 3)[2]
+    content = [{"type": "image"}, {"type": "text", "text": "Where is the cat?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    inputs = processor(text=[prompt], images=[Image.open(image.path)], return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits[0, -1]
+    first = {
+        choice: [processor.tokenizer(f"{space}{word}")["input_ids"][0] for space in ("", " ") for word in words]
+        for choice, words in (("yes", ("yes", "Yes", "YES")), ("no", ("no", "No", "NO")))
+    }
+    shared = set(first["yes"]) & set(first["no"])
+    odds = {choice: logits[sorted(set(ids) - shared)].exp().sum().item() for choice, ids in first.items()}
+    request = ChatRequest((ChatMessage("user", "Where is the cat?", (image,)),), 8, choices=YES_NO)
+    (reply,) = engine(vision_model).complete([("k", request)])
+    assert reply.prompt_tokens == inputs["input_ids"].shape[1]
+    assert reply.probability == pytest.approx(odds["yes"] / sum(odds.values()), rel=1e-4)
 
 
 def test_an_unreadable_image_fails_alone(vision_model: Path, tmp_path: Path) -> None:
@@ -484,9 +513,7 @@ def test_a_real_instruct_model_from_a_gguf_file() -> None:
         ("control", ask(f"Repeat: {control}", 40)),
         (
             "pair",
-            ask(
-                "A red cup stands to the left of a plate. Write one question and its answer.", 80, schema=pair
-            ),
+            ask("A red cup stands to the left of a plate. Write one question and its answer.", 80, schema=pair),
         ),
         ("choice", ask("Is the sky blue? Answer yes or no.", 1, choices=YES_NO)),
     ]

@@ -11,6 +11,7 @@ import pytest
 
 from spare_assets import settings as profile
 from spare_assets.clip.torchvision_shim import install
+from spare_assets.engines import vllm_engine
 from spare_assets.engines.chat import ChatEngine, ChatImage, ChatMessage, ChatRequest, EngineError
 from spare_assets.engines.transformers_engine import TransformersEngine
 from spare_assets.engines.vllm_engine import VllmEngine
@@ -130,6 +131,18 @@ def test_images_travel_beside_one_placeholder_each(vllm: type[vllm_stub.LLM], tm
     pad = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("<|image_pad|>")
     assert prompt["prompt_token_ids"].count(pad) == 2
     assert [picture.size for picture in prompt["multi_modal_data"]["image"]] == [(56, 28), (56, 28)]
+
+
+def test_few_images_are_held(vllm: type[vllm_stub.LLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr(vllm_engine, "MAX_IMAGES", 2)
+    folder = save_vision_model(tmp_path / "model")
+    Image.new("RGB", (56, 28), "red").save(tmp_path / "a.png")
+    message = ChatMessage("user", "x", (ChatImage(tmp_path / "a.png", "a"),))
+    made = engine(folder)
+    assert len(list(made.complete((str(n), ChatRequest((message,), 5)) for n in range(20)))) == 20
+    assert vllm.made[0].llm_engine.peak == 2
 
 
 def test_what_vllm_refuses_fails_alone(vllm: type[vllm_stub.LLM], llama: Path) -> None:

@@ -35,9 +35,7 @@ def test_equal_files_make_equal_models_wherever_they_lie(tmp_path: Path) -> None
     assert len(fingerprint(one)) == 64
 
 
-@pytest.mark.parametrize(
-    "file", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"]
-)
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
 def test_every_file_that_decides_a_reply_counts(tmp_path: Path, file: str) -> None:
     folder = model_folder(tmp_path)
     before = fingerprint(folder)
@@ -185,9 +183,7 @@ def test_a_snapshot_on_this_disk_needs_no_network(hub_cache: Path, tmp_path: Pat
     folder = snapshot(hub_cache)
     assert find_model("owner/name").folder == folder
     assert find_model("owner/name", COMMIT).folder == folder
-    assert weights_fingerprint("owner/name", COMMIT, None, "auto") == fingerprint(
-        model_folder(tmp_path / "copy")
-    )
+    assert weights_fingerprint("owner/name", COMMIT, None, "auto") == fingerprint(model_folder(tmp_path / "copy"))
 
 
 def test_what_the_hub_does_not_give_is_said_with_what_to_do(hub_cache: Path) -> None:
