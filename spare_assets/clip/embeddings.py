@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spare_assets.progress import Progress
+from spare_assets.storage.schemas import TABLES
 
 BATCH = 8_192
 
@@ -45,7 +46,7 @@ def question_embeddings(
         texts = [prefix + question for question in fresh["question"]]
         encoded = _encoded(fresh, encoder.encode_texts(texts)) if texts else None
         embedded = batch.join(known, on="pair_id", how="left", maintain_order="left")
-        yield _filled(embedded, encoded, "question")
+        yield _filled(embedded, encoded, "question").select(TABLES["question_embeddings"].names)
         progress.advance(batch.height)
 
 
@@ -60,7 +61,7 @@ def image_embeddings(
         paths = [Path(path) for path in fresh["path"]]
         encoded = _encoded(fresh.select("sha256"), encoder.encode_images(paths)) if paths else None
         embedded = batch.join(known, on=["image_id", "sha256"], how="left", maintain_order="left")
-        yield _filled(embedded, encoded, "sha256")
+        yield _filled(embedded, encoded, "sha256").select(TABLES["image_embeddings"].names)
         progress.advance(batch.height)
 
 
