@@ -37,9 +37,7 @@ def may_import_dagster(path: Path) -> bool:
 def test_pure_modules_never_import_dagster(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(path)}
     shells = {
-        name
-        for name in imports(path)
-        if name.startswith("spare_assets.orchestration") or name.endswith(".assets")
+        name for name in imports(path) if name.startswith("spare_assets.orchestration") or name.endswith(".assets")
     }
     if not may_import_dagster(path):
         assert "dagster" not in roots

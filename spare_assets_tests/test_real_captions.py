@@ -25,7 +25,9 @@ def test_the_graph_runs_over_real_captions_and_the_numbers_add_up(real_data: Pat
         assert steps[0].read == captions
         assert len(steps) == 3 + len(CHECKS)
         assert all(step.adds_up for step in steps)
-        assert store.rows("spatial_pairs", source) + store.rows("rejected_pairs", source) == store.rows("qa_pairs", source)
+        assert store.rows("spatial_pairs", source) + store.rows("rejected_pairs", source) == store.rows(
+            "qa_pairs", source
+        )
         assert store.rows("spatial_pairs", source) > 0
     photos = store.scan("images", "photos").collect()
     assert set(photos["status"]) == {"ok"}

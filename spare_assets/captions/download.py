@@ -128,9 +128,7 @@ class Downloader:
             sweep_temporaries(self._folder.glob("*/.*.tmp"))
         self._session = aiohttp.ClientSession(
             # The limits are kept here, so that waiting for a place is not counted against the time of an attempt.
-            connector=aiohttp.TCPConnector(
-                limit=0, ttl_dns_cache=300, resolver=_CheckedResolver(self._allowed)
-            ),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=_CheckedResolver(self._allowed)),
             timeout=aiohttp.ClientTimeout(total=self._settings.timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": _user_agent(), "Accept": "image/*", "Accept-Encoding": "identity"},
@@ -183,9 +181,7 @@ class Downloader:
                 return await self._attempt(url, target)
             except _PassingError as failure:
                 if attempt == settings.attempts or failure.pause > MAX_PAUSE_SECONDS:
-                    raise PictureError(
-                        "http", f"{failure.detail} ({attempt} attempts)", failure.http_status
-                    ) from None
+                    raise PictureError("http", f"{failure.detail} ({attempt} attempts)", failure.http_status) from None
                 pause = settings.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
                 await asyncio.sleep(pause)
         raise AssertionError("at least one attempt is made")
@@ -240,9 +236,7 @@ class Downloader:
             raise PictureError("http", _status_line(response), response.status)
         limit = self._settings.max_bytes
         if (response.content_length or 0) > limit:
-            raise PictureError(
-                "refused", f"{response.content_length:,} bytes, more than `download.max_bytes`", 200
-            )
+            raise PictureError("refused", f"{response.content_length:,} bytes, more than `download.max_bytes`", 200)
         received = 0
         with _storing(target):
             target.unlink(missing_ok=True)

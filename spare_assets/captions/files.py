@@ -64,8 +64,7 @@ def source_files(key: str, source: SourceSettings, home: Home) -> list[SourceFil
         path = home.resolve(pattern)
         if path.is_dir():
             raise SourceError(
-                f"{path}: is a folder ({setting}); name its files, or a pattern such as "
-                f"{pattern.rstrip('/')}/*.jsonl"
+                f"{path}: is a folder ({setting}); name its files, or a pattern such as {pattern.rstrip('/')}/*.jsonl"
             )
         paths = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
         paths = [path for path in paths if path.is_file()]
@@ -192,9 +191,7 @@ def csv_rows(file: SourceFile, delimiter: str) -> Iterator[Row]:
         except csv.Error as error:
             raise file.error(f"has no header that can be read: {error}") from None
         if repeated := sorted({name for name in header if header.count(name) > 1}):
-            raise file.error(
-                f"names columns twice in its header: {', '.join(map(repr, repeated))}", "columns"
-            )
+            raise file.error(f"names columns twice in its header: {', '.join(map(repr, repeated))}", "columns")
         while True:
             start = reader.line_num + 1
             try:
@@ -237,9 +234,7 @@ def parquet_columns(file: SourceFile) -> dict[str, str]:
                 raise file.error("is a Parquet file without rows; fetch it again")
             return {field.name: str(field.type) for field in parquet.schema_arrow}
     except (pa.ArrowException, OSError) as error:
-        raise file.error(
-            f"is not a Parquet file, or a damaged one ({_first_line(error)}); fetch it again"
-        ) from error
+        raise file.error(f"is not a Parquet file, or a damaged one ({_first_line(error)}); fetch it again") from error
 
 
 def parquet_rows(file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
@@ -312,9 +307,7 @@ def json_document(file: SourceFile, caption_column: str) -> Iterator[Row]:
     if not content.strip():
         raise file.error("holds nothing but blanks; fetch it again")
     try:
-        document = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=lambda name: None
-        )
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
         raise file.error(f"is cut or not JSON: {error}") from error
     if isinstance(document, list):

@@ -95,8 +95,7 @@ def table_rows(file: SourceFile, settings: SourceSettings) -> Iterator[Row]:
         rows = json_document(file, named["caption"])
     else:
         raise file.error(
-            f"is no kind of table known here ({suffix or 'no suffix'}): "
-            "use .jsonl, .json, .csv, .tsv or .parquet"
+            f"is no kind of table known here ({suffix or 'no suffix'}): use .jsonl, .json, .csv, .tsv or .parquet"
         )
     return _with_columns(file, rows, named, caption_may_wait=settings.skip_empty)
 

@@ -46,9 +46,7 @@ class ImageFolders:
     for several pictures.
     """
 
-    def __init__(
-        self, key: str, source: SourceSettings, home: Home, ambiguous: Collection[str] = frozenset()
-    ) -> None:
+    def __init__(self, key: str, source: SourceSettings, home: Home, ambiguous: Collection[str] = frozenset()) -> None:
         self._key = key
         self._folders = {name: home.resolve(folder) for name, folder in source.image_folders.items()}
         self._ambiguous = ambiguous
@@ -78,9 +76,7 @@ class ImageFolders:
         if not folder.is_dir():
             raise PictureError("missing", f"folder {folder} of {setting} does not exist")
         if image_file is None and relative.name in self._ambiguous:
-            raise PictureError(
-                "missing", f"several addresses end in {relative.name!r}: no telling whose file it is"
-            )
+            raise PictureError("missing", f"several addresses end in {relative.name!r}: no telling whose file it is")
         suffixes = ("",) if relative.suffix.lower() in SUFFIXES else ("", *SUFFIXES)
         for suffix in suffixes:
             path = folder / f"{relative}{suffix}"
@@ -92,9 +88,7 @@ class ImageFolders:
                 if found := below.get(f"{relative}{suffix}"):
                     return found
                 if f"{relative}{suffix}" in below:
-                    raise PictureError(
-                        "missing", f"several files below {folder} are called {relative}{suffix}"
-                    )
+                    raise PictureError("missing", f"several files below {folder} are called {relative}{suffix}")
         raise PictureError("missing", f"no file {str(relative)[:200]} in {folder} ({setting})")
 
     def _below(self, folder: Path) -> dict[str, Path | None]:

@@ -26,9 +26,7 @@ from urllib.parse import SplitResult, urlsplit
 from spare_assets.captions.records import text_hash
 
 _COCO_FILE = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.jpe?g", re.IGNORECASE | re.ASCII)
-_COCO_NUMBER = re.compile(
-    r"(?:COCO_(?:train|val|test)20\d\d_)?0*(\d{1,12})(?:\.jpe?g)?", re.IGNORECASE | re.ASCII
-)
+_COCO_NUMBER = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?0*(\d{1,12})(?:\.jpe?g)?", re.IGNORECASE | re.ASCII)
 _ADE20K = re.compile(r"(ADE_(?:train|val|test|frame)_[0-9a-z]{8,})(?:\.jpe?g)?", re.ASCII)
 _OPEN_IMAGES = re.compile(r"([0-9a-f]{16})(?:\.jpe?g)?", re.IGNORECASE | re.ASCII)
 _DOCCI = re.compile(r"((?:qual_)?(?:train|test|dev)_\d{5})(?:\.jpe?g)?", re.ASCII)

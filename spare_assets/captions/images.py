@@ -237,9 +237,7 @@ class _Resolution:
 
 def _shared_names(wanted: pl.DataFrame) -> set[str]:
     """Last parts of addresses that stand for more than one image here."""
-    urls = (
-        wanted.lazy().explode("references").unnest("references").select("image_id", "image_url").drop_nulls()
-    )
+    urls = wanted.lazy().explode("references").unnest("references").select("image_id", "image_url").drop_nulls()
     last = pl.col("image_url").map_elements(name_in_address, return_dtype=pl.String)
     names = urls.select("image_id", name=last).group_by("name").agg(images=pl.col("image_id").n_unique())
     return set(names.filter(pl.col("images") > 1).select("name").drop_nulls().collect()["name"])

@@ -71,9 +71,7 @@ def narrative_reader(source: str, is_new: Callable[[str], bool]) -> Callable[[Ma
 
     def read(fields: Mapping[str, Any]) -> Caption:
         text = caption_text(fields, "caption")
-        dataset, image, annotator = (
-            name_text(fields, name) for name in ("dataset_id", "image_id", "annotator_id")
-        )
+        dataset, image, annotator = (name_text(fields, name) for name in ("dataset_id", "image_id", "annotator_id"))
         image_set = _image_set(dataset)
         image_file, image_url = _location(image_set, image)
         narrative = f"{source}:{dataset}/{image}/{annotator}"

@@ -69,8 +69,6 @@ def examine_picture(path: Path, max_pixels: int) -> Picture:
     except Image.DecompressionBombError:
         raise PictureError("refused", "claims more pixels than Pillow opens") from None
     except UnidentifiedImageError:
-        raise PictureError(
-            "unreadable", f"not a picture of a kind that is read ({', '.join(FORMATS)})"
-        ) from None
+        raise PictureError("unreadable", f"not a picture of a kind that is read ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         raise PictureError("unreadable", f"does not decode: {error or type(error).__name__}") from None

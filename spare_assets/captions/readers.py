@@ -75,9 +75,7 @@ class SeenTexts:
         return True
 
 
-def read_captions(
-    key: str, source: SourceSettings, home: Home, *, limits: LimitSettings
-) -> Iterator[CaptionBatch]:
+def read_captions(key: str, source: SourceSettings, home: Home, *, limits: LimitSettings) -> Iterator[CaptionBatch]:
     """All captions of a source in file order, in batches of at most 10,000 rows.
 
     Raises SourceError, naming file and setting: at once where a file is absent, empty or no file of this
@@ -87,9 +85,7 @@ def read_captions(
     files = source_files(key, source, home)
     if source.format == "pixmo_cap":
         for file in files:
-            require_columns(
-                file, list(parquet_columns(file)), dict(zip(PIXMO_COLUMNS, PIXMO_COLUMNS, strict=True))
-            )
+            require_columns(file, list(parquet_columns(file)), dict(zip(PIXMO_COLUMNS, PIXMO_COLUMNS, strict=True)))
     return _batches(key, source, files, limits)
 
 
@@ -157,9 +153,7 @@ def _rows(file: SourceFile, source: SourceSettings) -> Iterator[Row]:
             return table_rows(file, source)
 
 
-def _caption_reader(
-    key: str, source: SourceSettings, seen: SeenTexts
-) -> Callable[[Mapping[str, Any]], Caption | None]:
+def _caption_reader(key: str, source: SourceSettings, seen: SeenTexts) -> Callable[[Mapping[str, Any]], Caption | None]:
     match source.format:
         case "docci":
             return partial(docci_caption, key)
@@ -215,8 +209,7 @@ def check_unreadable(
     """
     if read == 0:
         raise SourceError(
-            f"source {source!r}: no caption was read "
-            f"(settings `sources.{source}.splits`, `.skip_empty` and `.columns`)"
+            f"source {source!r}: no caption was read (settings `sources.{source}.splits`, `.skip_empty` and `.columns`)"
         )
     too_many = quarantined > limits.unreadable_rows and quarantined > limits.unreadable_share * read
     if not too_many and quarantined < read:

@@ -61,9 +61,7 @@ def plain_text(value: Any, name: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise RowError(
-                f"`{name}` holds half of a surrogate pair at character {error.start + 1}"
-            ) from None
+            raise RowError(f"`{name}` holds half of a surrogate pair at character {error.start + 1}") from None
     return value
 
 

@@ -18,7 +18,6 @@ from spare_assets.orchestration.instance import HOST_TAG, open_instance
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
 
-
 _BARE_NAME = re.compile(r"(?<![\w:\"])(?!(?:and|or|not)\b)([a-z][a-z0-9_]*)(?![\w:\"(])")
 """An asset's name standing alone in a selection, which Dagster wants as `key:"name"`."""
 
@@ -124,7 +123,9 @@ class Materialization:
             tags={HOST_TAG: socket.gethostname()},
         )
         run = instance.get_run_by_id(result.run_id)
-        if run is not None and (run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED):
+        if run is not None and (
+            run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED
+        ):
             raise KeyboardInterrupt
         return [] if result.success else _failures(result, source)
 

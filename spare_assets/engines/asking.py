@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -74,8 +75,8 @@ class Inquiry:
         Raises EngineError when the engine cannot work at all; a single failed request is counted instead.
         """
         self.tally.warnings.extend(self.ledger.recover())
-        with self.ledger.writer(self.run) as writer:
-            replies = self.engine.complete(self._unanswered(rows, request))
+        requests = self._unanswered(rows, request)
+        with self.ledger.writer(self.run) as writer, closing(self.engine.complete(requests)) as replies:
             for reply in replies:
                 writer.append(_completion(reply, self.engine.fingerprint))
                 self._count(reply)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -80,7 +80,7 @@ class ChatEngine(Protocol):
     def fingerprint(self) -> str:
         """Identifies the answering model."""
 
-    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
+    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         """Answer keyed requests, in any order."""
 
     def close(self) -> None:

@@ -129,6 +129,8 @@ class Stage:
             self.context.log.info(str(beat))
             for listener in listeners:
                 listener.beat(asset, self.source or "", beat)
+            if beat.finished:
+                self.note(seconds=beat.seconds, items_per_second=beat.rate)
 
         return Progress(asset, total, tell)
 

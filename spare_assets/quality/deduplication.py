@@ -16,9 +16,7 @@ from spare_assets.quality.embeddings import BLOCK_ROWS, embeddings_of, widened
 from spare_assets.quality.samples import sample_chunks, verdict_columns
 
 
-def deduplication_verdicts(
-    pairs: pl.LazyFrame, embeddings: pl.LazyFrame, cosine: float
-) -> Iterator[pl.DataFrame]:
+def deduplication_verdicts(pairs: pl.LazyFrame, embeddings: pl.LazyFrame, cosine: float) -> Iterator[pl.DataFrame]:
     """Verdicts on pairs, greedily in generation order within each sample.
 
     A pair goes when an earlier pair of its sample asks the same question (Unicode normal form, case, white space and

@@ -90,9 +90,9 @@ def grounding_verdicts(pairs: pl.LazyFrame, captions: pl.LazyFrame, minimum: flo
         answers = _found(asked, "answer", stated)
         unanswered = asked.join(answers, on="pair", how="anti")
         questions = _found(unanswered, "question", stated)
-        judged = asked.join(
-            pl.concat([answers, questions]), on="pair", how="left", maintain_order="left"
-        ).with_columns(score=(pl.col("found") / pl.col("words")).cast(pl.Float32).fill_null(0))
+        judged = asked.join(pl.concat([answers, questions]), on="pair", how="left", maintain_order="left").with_columns(
+            score=(pl.col("found") / pl.col("words")).cast(pl.Float32).fill_null(0)
+        )
         kept = pl.col("score") >= pl.lit(minimum, dtype=pl.Float32)
         yield judged.select(
             verdict_columns(

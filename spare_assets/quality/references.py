@@ -37,11 +37,7 @@ REFERENCE_TERMS: tuple[str, ...] = (
     # Words that also name things in a picture - a caption under a photo, the text on a sign, a passage between two
     # houses, the United States - count only where they are quoted as the source of what one knows.
     *(f"{lead} {article} {source}" for lead in _LEADS for article in ("the", "this") for source in _SOURCES),
-    *(
-        f"{article} caption {says}"
-        for article in ("the", "this")
-        for says in ("says", "states", "indicates", "notes")
-    ),
+    *(f"{article} caption {says}" for article in ("the", "this") for says in ("says", "states", "indicates", "notes")),
     *(f"{article} text {says}" for article in ("the", "this") for says in ("states", "indicates", "notes")),
     *("in the caption", "in this caption", "from the caption", "the image caption"),
     *("the given text", "the provided text", "the text provided", "the given information"),
@@ -83,9 +79,7 @@ def term_pattern(terms: Sequence[str]) -> str:
     letter or digit does so at the edge of a word. Raises ValueError when a term is blank.
     """
     if blank := [term for term in terms if not term.strip()]:
-        raise ValueError(
-            f"quality.reference_terms holds a blank term ({blank[0]!r}), which every pair would match"
-        )
+        raise ValueError(f"quality.reference_terms holds a blank term ({blank[0]!r}), which every pair would match")
     alternatives = []
     for term in sorted(terms, key=lambda term: (-len(term), term)):
         words = r"\s+".join(pl.escape_regex(word) for word in term.split())

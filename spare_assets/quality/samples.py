@@ -32,9 +32,7 @@ def sample_chunks(
         yield (chunk, *(stream.between(first, last) for stream in streams))
 
 
-def verdict_columns(
-    *, kept: pl.Expr, score: pl.Expr, threshold: float | None, reason: pl.Expr
-) -> list[str | pl.Expr]:
+def verdict_columns(*, kept: pl.Expr, score: pl.Expr, threshold: float | None, reason: pl.Expr) -> list[str | pl.Expr]:
     """The columns of a verdict table, to select from pairs: who is judged, and how."""
     return [
         "pair_id",

@@ -88,9 +88,7 @@ def _of_sample(row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """The judgements on all pairs of a sample, from one flag each."""
     pairs = row["pairs"]
     flags: Sequence[bool] | None = None if row["error"] is not None else parse_flags(row["text"], len(pairs))
-    outcome, reason = (
-        _unreadable(row, "the reply does not say yes or no to each pair") if flags is None else ("ok", "")
-    )
+    outcome, reason = _unreadable(row, "the reply does not say yes or no to each pair") if flags is None else ("ok", "")
     for pair, said in zip(pairs, [None] * len(pairs) if flags is None else flags, strict=True):
         yield (
             pair["pair_id"],

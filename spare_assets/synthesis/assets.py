@@ -87,6 +87,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 parts={"spatial": kept.rows, "not spatial": dropped, "failed": failed},
             )
             check_failed("spatial_captions", rows, failed, settings.limits.failed_request_share)
+            warn_of_unreadable(context, outcomes)
             stage.note(**tally_metadata(tally), read=rows, kept=kept.rows, dropped=rows - kept.rows)
             yield from stage.publish(
                 caption_verdicts={"outcomes": count_table(outcomes.sort("captions", descending=True))}
@@ -147,7 +148,15 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             )
             conserve("qa_pairs", read=int(by_outcome["pairs"].sum()), parts={"pairs": pairs.staged.rows})
             check_failed("qa_pairs", rows, failed, settings.limits.failed_request_share)
+            warn_of_unreadable(context, by_outcome)
             stage.note(**tally_metadata(tally), read=rows, kept=with_pairs)
             yield from stage.publish(generation_outcomes={"outcomes": count_table(by_outcome)})
 
     return [spatial_captions, qa_pairs]
+
+
+def warn_of_unreadable(context: dg.AssetExecutionContext, outcomes: pl.DataFrame) -> None:
+    """Say in the run log how many replies were cut or could not be read; they fail nothing (design, law 4)."""
+    for outcome in ("truncated", "malformed"):
+        if replies := int(outcomes.filter(pl.col("outcome") == outcome)["captions"].sum()):
+            context.log.warning(f"{replies:,} of {int(outcomes['captions'].sum()):,} replies are {outcome}")

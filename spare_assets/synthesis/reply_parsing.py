@@ -194,9 +194,7 @@ def _clean_pairs(items: Sequence[Any], max_pairs: int) -> tuple[list[tuple[str, 
     pairs: list[tuple[str, str]] = []
     left_out: Counter[str] = Counter()
     for item in items:
-        question, answer = (
-            (item.get("question"), item.get("answer")) if isinstance(item, dict) else (None, None)
-        )
+        question, answer = (item.get("question"), item.get("answer")) if isinstance(item, dict) else (None, None)
         if not isinstance(question, str) or not isinstance(answer, str):
             left_out["of another shape"] += 1
             continue

@@ -41,9 +41,7 @@ def real_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path / "home", load_settings("sandbox"))
 
 
-def read(
-    home: Home, limits: LimitSettings | None = None, **source: Any
-) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+def read(home: Home, limits: LimitSettings | None = None, **source: Any) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Captions, quarantined rows and rows passed over of a source with key `mine`."""
     batches = list(read_captions("mine", SourceSettings(**source), home, limits=limits or LimitSettings()))
     return (
@@ -160,9 +158,7 @@ def test_bad_rows_are_quarantined_and_good_ones_survive(home: Home, tmp_path: Pa
     assert len(raw[11]) == 10_000
 
 
-def test_a_line_without_end_costs_itself_only(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_without_end_costs_itself_only(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spare_assets.captions.files.MAX_LINE_BYTES", 1000)
     write_lines(tmp_path / "d.jsonl", [docci_row(1), b"x" * 5500, docci_row(3)])
     captions, quarantined, _ = read(home, format="docci", files=["d.jsonl"])
@@ -186,9 +182,7 @@ def test_batches_are_bounded_and_duplicates_found_across_them(
     assert twice["line"].to_list() == [1, 2, 3, 4, 5]
 
 
-def test_long_captions_make_small_batches(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_captions_make_small_batches(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "BATCH_CHARACTERS", 1000)
     write_lines(tmp_path / "a.jsonl", [docci_row(n, description="word " * 100) for n in range(9)])
     source = SourceSettings(format="docci", files=("a.jsonl",))
@@ -436,18 +430,14 @@ def test_a_mapping_of_names_to_texts_has_key_and_value(home: Home, tmp_path: Pat
 
 def test_a_json_file_of_one_row_is_that_row(home: Home, tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text('{"text": "One.", "file": "a.jpg"}\n')
-    captions, _, _ = read(
-        home, format="table", files=["m.json"], columns={"caption": "text", "image": "file"}
-    )
+    captions, _, _ = read(home, format="table", files=["m.json"], columns={"caption": "text", "image": "file"})
     assert captions.select("caption", "image_file").rows() == [("One.", "a.jpg")]
 
 
 def test_without_an_id_column_image_and_text_name_the_caption(home: Home, tmp_path: Path) -> None:
     rows = [{"t": "One.", "f": "a.jpg"}, {"t": "One.", "f": "b.jpg"}, {"t": "One.", "f": None}, {"t": "One."}]
     write_lines(tmp_path / "t.jsonl", rows)
-    captions, quarantined, _ = read(
-        home, format="table", files=["t.jsonl"], columns={"caption": "t", "image": "f"}
-    )
+    captions, quarantined, _ = read(home, format="table", files=["t.jsonl"], columns={"caption": "t", "image": "f"})
     assert captions["caption_id"].n_unique() == 3
     assert captions["image_id"].n_unique() == 3
     assert captions["image_file"].to_list() == ["a.jpg", "b.jpg", None]
@@ -455,9 +445,7 @@ def test_without_an_id_column_image_and_text_name_the_caption(home: Home, tmp_pa
 
 
 def test_rows_without_a_caption_may_be_passed_over(home: Home, tmp_path: Path) -> None:
-    write_lines(
-        tmp_path / "t.jsonl", [{"n": 1}, {"t": None}, {"t": " "}, b'{"t": NaN}', {"t": "One."}, {"t": 5}]
-    )
+    write_lines(tmp_path / "t.jsonl", [{"n": 1}, {"t": None}, {"t": " "}, b'{"t": NaN}', {"t": "One."}, {"t": 5}])
     source = {"format": "table", "files": ["t.jsonl"], "columns": {"caption": "t"}}
     captions, quarantined, passed_over = read(home, skip_empty=True, **source)
     assert captions["caption"].to_list() == ["One."]
@@ -474,9 +462,7 @@ def test_separated_values_lose_only_the_rows_that_are_wrong(home: Home, tmp_path
         + b"long " * 200_000
         + b'"\r\n7,fine\r\n8,"not closed\r\n'
     )
-    captions, quarantined, _ = read(
-        home, format="table", files=["t.csv"], columns={"caption": "text", "id": "n"}
-    )
+    captions, quarantined, _ = read(home, format="table", files=["t.csv"], columns={"caption": "text", "id": "n"})
     assert captions.select("caption_id", "caption").rows() == [
         ("mine:1", "two\r\nlines"),
         ("mine:7", "fine"),
@@ -496,9 +482,9 @@ def test_separated_values_lose_only_the_rows_that_are_wrong(home: Home, tmp_path
 def test_a_column_that_is_not_there_is_named_beside_those_that_are(
     home: Home, tmp_path: Path, name: str, use: str
 ) -> None:
-    {"t.jsonl": write_json_lines, "t.json": write_json_list, "t.csv": write_separated}.get(
-        name, write_parquet
-    )(tmp_path / name)
+    {"t.jsonl": write_json_lines, "t.json": write_json_list, "t.csv": write_separated}.get(name, write_parquet)(
+        tmp_path / name
+    )
     columns = {**TABLE["columns"], use: "nowhere"}
     with pytest.raises(SourceError) as caught:
         read(home, format="table", files=[name], columns=columns)
@@ -510,9 +496,7 @@ def test_a_column_that_is_not_there_is_named_beside_those_that_are(
 
 
 def test_embedded_images_are_refused_with_the_reason(home: Home, tmp_path: Path) -> None:
-    pl.DataFrame({"text": ["a"], "image": [{"bytes": b"x", "path": None}]}).write_parquet(
-        tmp_path / "t.parquet"
-    )
+    pl.DataFrame({"text": ["a"], "image": [{"bytes": b"x", "path": None}]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(SourceError, match="embedded images are not read"):
         read(home, format="table", files=["t.parquet"], columns={"caption": "text", "image": "image"})
     captions, _, _ = read(home, format="table", files=["t.parquet"], columns={"caption": "text"})
@@ -609,9 +593,7 @@ def test_unreadable_rows_fail_a_source_above_share_and_count() -> None:
     st.integers(0, 20),
     st.data(),
 )
-def test_a_trial_is_part_of_every_larger_one(
-    numbers: list[int], small: int, more: int, data: st.DataObject
-) -> None:
+def test_a_trial_is_part_of_every_larger_one(numbers: list[int], small: int, more: int, data: st.DataObject) -> None:
     ids = [f"mine:{number}" for number in numbers]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(ids)), max_size=4)))
     frames = [
@@ -638,11 +620,7 @@ any_line = st.one_of(
                     *("annotator_id", "caption", "image_url", "text"),
                 ]
             ),
-            st.none()
-            | st.text(max_size=8)
-            | st.integers()
-            | st.floats()
-            | st.lists(st.integers(), max_size=2),
+            st.none() | st.text(max_size=8) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2),
         ),
     ),
     st.builds(
@@ -686,9 +664,7 @@ def test_separated_bytes_never_raise(content: bytes, tmp_path_factory: pytest.Te
     source = SourceSettings(
         format="table", files=(str(folder / "t.csv"),), columns={"caption": "text", "image": "file"}
     )
-    batches = list(
-        read_captions("mine", source, Home(folder, load_settings("sandbox")), limits=LimitSettings())
-    )
+    batches = list(read_captions("mine", source, Home(folder, load_settings("sandbox")), limits=LimitSettings()))
     assert batches[0].captions["caption"][0] == "A cup."
 
 

@@ -396,17 +396,13 @@ def needed(urls: list[str]) -> pl.LazyFrame:
     return needed_images(pl.LazyFrame(rows, schema_overrides={"image_file": pl.String}))
 
 
-def resolve(
-    home: Home, urls: list[str], previous: pl.LazyFrame | None = None, **changed: Any
-) -> pl.DataFrame:
+def resolve(home: Home, urls: list[str], previous: pl.LazyFrame | None = None, **changed: Any) -> pl.DataFrame:
     source = SourceSettings(format="pixmo_cap", files=("x",), download_images=True)
     download = DownloadSettings(**{**PATIENT, **changed})
     return pl.concat(list(resolve_images(needed(urls), source, home, download, previous=previous)))
 
 
-def test_images_that_cannot_be_had_never_stop_the_rest(
-    site: Site, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_that_cannot_be_had_never_stop_the_rest(site: Site, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images_module, "WINDOW_IMAGES", 10)
     bad = ["missing", "truncated", "page.jpg", "drops", "flaky", "hang", "endless", "loop"]
     urls = [site.url(f"{bad[n // 3 % 8]}" if n % 3 == 0 else f"ok/{n}") for n in range(48)]
@@ -438,9 +434,7 @@ def test_a_local_file_saves_the_download(site: Site, home: Home, tmp_path: Path)
     (tmp_path / "images").mkdir()
     (tmp_path / "images/1").write_bytes(picture_bytes())
     (tmp_path / "images/2").write_bytes(b"broken")
-    source = SourceSettings(
-        format="pixmo_cap", files=("x",), download_images=True, image_folders={"default": "images"}
-    )
+    source = SourceSettings(format="pixmo_cap", files=("x",), download_images=True, image_folders={"default": "images"})
     urls = [site.url("ok/1"), site.url("ok/2"), site.url("ok/3")]
     rows = pl.concat(list(resolve_images(needed(urls), source, home, DownloadSettings(**PATIENT))))
     assert rows["status"].to_list() == ["ok"] * 3
@@ -448,16 +442,12 @@ def test_a_local_file_saves_the_download(site: Site, home: Home, tmp_path: Path)
     assert site.asked == {"ok/2": 1, "ok/3": 1}
 
 
-def test_abandoning_the_iterator_stops_everything_soon(
-    site: Site, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_abandoning_the_iterator_stops_everything_soon(site: Site, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images_module, "FRAME_ROWS", 2)
     urls = [site.url(f"ok/{number}") for number in range(2)] + [site.url(f"hang/{n}") for n in range(40)]
     source = SourceSettings(format="pixmo_cap", files=("x",), download_images=True)
     threads = set(threading.enumerate())
-    frames = resolve_images(
-        needed(urls), source, home, DownloadSettings(**{**PATIENT, "timeout_seconds": 50})
-    )
+    frames = resolve_images(needed(urls), source, home, DownloadSettings(**{**PATIENT, "timeout_seconds": 50}))
     assert next(frames)["status"].to_list() == ["ok", "ok"]
     started = time.monotonic()
     frames.close()  # type: ignore[attr-defined]

@@ -123,12 +123,7 @@ def bomb() -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -187,9 +182,9 @@ def test_names_that_leave_their_folder_are_refused(home: Home, tmp_path: Path, n
     assert "points out of its folder" in rows["detail"][0]
 
 
-path_pieces = st.sampled_from(
-    ["..", ".", "/", "\\", "a", "b.jpg", "~", " ", ":", "\0", "%2e%2e", "C:"]
-) | st.text(max_size=3)
+path_pieces = st.sampled_from(["..", ".", "/", "\\", "a", "b.jpg", "~", " ", ":", "\0", "%2e%2e", "C:"]) | st.text(
+    max_size=3
+)
 
 
 @given(st.lists(path_pieces, max_size=8).map("".join) | st.lists(path_pieces, max_size=8).map("/".join))
@@ -278,9 +273,7 @@ def test_a_name_that_several_addresses_end_in_is_nobodys_file(home: Home, tmp_pa
 def test_a_folder_that_does_not_exist_is_told_by_its_setting(home: Home, tmp_path: Path) -> None:
     needed = wanted({"image_id": "1", "image_file": "a.jpg"})
     rows = resolve(home, needed, image_folders={"default": "nowhere"})
-    assert rows["detail"][0] == (
-        f"folder {tmp_path}/nowhere of `sources.mine.image_folders.default` does not exist"
-    )
+    assert rows["detail"][0] == (f"folder {tmp_path}/nowhere of `sources.mine.image_folders.default` does not exist")
 
 
 def test_any_reference_of_an_image_may_find_it(home: Home, tmp_path: Path) -> None:
@@ -371,9 +364,7 @@ def test_real_photographs_are_found_and_verified(tmp_path: Path, monkeypatch: py
         columns={"caption": "licence", "image": "coco_url", "id": "file_name"},
         image_folders={"default": "coco_photos"},
     )
-    captions = pl.concat(
-        [batch.captions for batch in read_captions("coco", source, home, limits=LimitSettings())]
-    )
+    captions = pl.concat([batch.captions for batch in read_captions("coco", source, home, limits=LimitSettings())])
     needed = needed_images(captions.lazy())
     rows = pl.concat(list(resolve_images(needed, source, home, DownloadSettings())))
     assert rows["status"].to_list() == ["ok"] * 111

@@ -160,9 +160,7 @@ def test_what_is_wrong_with_a_folder_is_said(copied: Path) -> None:
 
 
 def test_names_that_open_clip_does_not_know_are_refused() -> None:
-    with pytest.raises(
-        EncoderError, match=r"clip\.model.*'ViT-Z-99' is neither a folder nor an architecture"
-    ):
+    with pytest.raises(EncoderError, match=r"clip\.model.*'ViT-Z-99' is neither a folder nor an architecture"):
         _ = ClipEncoder("ViT-Z-99", "openai").fingerprint
     with pytest.raises(EncoderError, match=r"clip\.pretrained.*has no weights 'opnai'; use one of openai,"):
         ClipEncoder("ViT-B-32-quickgelu", "opnai").encode_texts(["red"])

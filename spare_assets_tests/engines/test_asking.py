@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +21,7 @@ class EchoEngine:
         self.asked: list[str] = []
         self.failing, self.dies_after = failing, dies_after
 
-    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
+    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         for key, request in requests:
             text = request.messages[0].text
             self.asked.append(text)
@@ -41,9 +41,7 @@ def ask(tmp_path: Path, engine: EchoEngine, texts: list[str]) -> tuple[Tally, pl
     progress = Progress("ask", len(texts), lambda beat: None)
     rows = pl.DataFrame({"caption_id": [f"s:{n}" for n in range(len(texts))], "caption": texts})
     with Inquiry(engine, ledger, "run", tmp_path / "scratch", progress) as inquiry:
-        tally = inquiry.ask(
-            [rows[:2], rows[2:]], lambda row: ChatRequest((ChatMessage("user", row["caption"]),), 8)
-        )
+        tally = inquiry.ask([rows[:2], rows[2:]], lambda row: ChatRequest((ChatMessage("user", row["caption"]),), 8))
         return tally, pl.concat(inquiry.answers())
 
 
@@ -101,9 +99,7 @@ def test_the_first_of_two_answers_wins(tmp_path: Path) -> None:
 
 def test_no_rows_ask_nothing(tmp_path: Path) -> None:
     ledger = CompletionLedger(tmp_path / "completions", "task", "source")
-    with Inquiry(
-        EchoEngine(), ledger, "run", tmp_path / "scratch", Progress("x", 0, lambda beat: None)
-    ) as inquiry:
+    with Inquiry(EchoEngine(), ledger, "run", tmp_path / "scratch", Progress("x", 0, lambda beat: None)) as inquiry:
         assert inquiry.ask([], lambda row: pytest.fail("no row, no request")).rows == 0
         assert list(inquiry.answers()) == []
 

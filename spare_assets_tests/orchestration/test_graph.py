@@ -62,6 +62,18 @@ def test_all_sources_share_one_backfill_policy(make_home: Callable[..., Home]) -
     assert policies == {dg.BackfillPolicy.multi_run(1)}
 
 
+def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callable[..., Home]) -> None:
+    def versions(home: Home) -> dict[str, str | None]:
+        graph = build_defs(home=home).resolve_asset_graph()
+        return {key.to_user_string(): graph.get(key).code_version for key in graph.get_all_asset_keys()}
+
+    before = versions(make_home("one"))
+    after = versions(make_home("two", quality={"minimum_alignment": 0.4}))
+    assert {name for name in before if before[name] != after[name]} == {"aligned_pairs", "alignment_verdicts"}
+    after = versions(make_home("three", synthesis={"max_new_tokens": 99}))
+    assert {name for name in before if before[name] != after[name]} == {"qa_pairs", "generation_outcomes"}
+
+
 if __name__ == "__main__":
     import tempfile
 

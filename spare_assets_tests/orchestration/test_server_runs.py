@@ -29,7 +29,9 @@ RULES = RuleBasedEngine()
 
 def reply_of_rules(call: Call) -> str:
     """What the rule-based engine would say to the prompt in this call."""
-    task = "write_pairs" if "JSON list" in call.text else "judge_caption" if "Description:" in call.text else "judge_pair"
+    task = (
+        "write_pairs" if "JSON list" in call.text else "judge_caption" if "Description:" in call.text else "judge_pair"
+    )
     if task == "judge_pair":
         question, _, answer = call.text.rpartition("Question: ")[2].partition("\nAnswer: ")
         content = json.dumps({"question": question, "answer": answer})
@@ -106,7 +108,9 @@ def test_replies_that_are_no_pairs_are_counted_and_the_rest_goes_on(tmp_path: Pa
     outcomes = TableStore(home.tables).scan("generation_outcomes", "docci").collect()
     counted = Counter(outcomes["outcome"])
     assert {"ok", "malformed", "truncated"} <= set(counted)
-    assert outcomes.filter(pl.col("outcome") == "truncated")["pairs"].sum() > 0, "complete pairs of a cut reply are kept"
+    assert outcomes.filter(pl.col("outcome") == "truncated")["pairs"].sum() > 0, (
+        "complete pairs of a cut reply are kept"
+    )
     assert sum(counted.values()) == TableStore(home.tables).rows("spatial_captions", "docci")
 
 

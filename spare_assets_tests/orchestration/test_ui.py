@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,7 +126,12 @@ def test_pages_show_groups_schema_samples_and_funnel(page: Page) -> None:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         tab = browser.new_page(viewport={"width": 1600, "height": 2400})
-        tab.on("request", lambda request: None if request.url.startswith((page.url, "data:", "blob:")) else outside.append(request.url))
+        tab.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((page.url, "data:", "blob:")) else outside.append(request.url)
+            ),
+        )
         tab.goto(f"{page.url}/asset-groups")
         for group in ("captions", "synthesis", "clip", "quality", "dataset"):
             playwright.expect(tab.get_by_text(group, exact=True).first).to_be_visible(timeout=60_000)

@@ -119,9 +119,7 @@ def test_scores_are_cosines_and_the_same_bits_in_any_chunk(monkeypatch: pytest.M
         embedding_column(chance.standard_normal((pairs.height, 512)))
     )
     image_ids = [f"i{c}" for c in chance.permutation(200)]
-    images = pl.DataFrame({"image_id": image_ids}).with_columns(
-        embedding_column(chance.standard_normal((200, 512)))
-    )
+    images = pl.DataFrame({"image_id": image_ids}).with_columns(embedding_column(chance.standard_normal((200, 512))))
     listed = pl.DataFrame(
         {"caption_id": [f"c{c:03d}" for c in range(200)], "image_id": [f"i{c}" for c in range(200)]}
     ).with_columns(status=pl.lit("ok"))

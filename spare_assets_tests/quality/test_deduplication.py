@@ -64,9 +64,7 @@ def test_nothing_is_above_a_cosine_of_one() -> None:
     assert verdicts(pairs, np.zeros((40, 4)), cosine=0.0)["kept"].all()
 
 
-def plain_verdict(
-    questions: list[str], vectors: np.ndarray, cosine: float
-) -> tuple[list[bool], list[float | None]]:
+def plain_verdict(questions: list[str], vectors: np.ndarray, cosine: float) -> tuple[list[bool], list[float | None]]:
     """The rule once more, one pair at a time."""
     kept: list[int] = []
     scores: list[float | None] = []

@@ -23,7 +23,5 @@ def test_embeddings_are_found_among_others_in_the_order_of_the_pairs() -> None:
     some = pairs[[1, 2, 5]]
     assert np.array_equal(embeddings_of(some, embedded), np.eye(6, dtype=np.float16)[[1, 2, 5]])
     assert np.array_equal(embeddings_of(pairs, embedded), np.eye(6, dtype=np.float16))
-    with pytest.raises(
-        MisalignedTablesError, match=r"2 of 6 pairs.*'a'.*pair a#3.*materialize question_embeddings"
-    ):
+    with pytest.raises(MisalignedTablesError, match=r"2 of 6 pairs.*'a'.*pair a#3.*materialize question_embeddings"):
         embeddings_of(pairs, embedded[[0, 1, 2, 4]])

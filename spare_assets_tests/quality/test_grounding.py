@@ -56,9 +56,7 @@ def test_words_are_found_in_any_form(answer: str) -> None:
     assert score(answer) == 1.0
 
 
-@pytest.mark.parametrize(
-    "answer", ["a doorway", "the able", "Benny", "cafeteria", "to the north", "redder", "busy"]
-)
+@pytest.mark.parametrize("answer", ["a doorway", "the able", "Benny", "cafeteria", "to the north", "redder", "busy"])
 def test_parts_of_words_are_not_found(answer: str) -> None:
     assert score(answer) == 0.0
 
@@ -91,11 +89,7 @@ def test_pairs_are_held_against_their_own_caption_wherever_chunks_fall(
 ) -> None:
     numbers = range(0, 60, 2)
     pairs = toy_pairs(
-        [
-            (f"c{number:03d}", f"Where is {number}?", f"word{number + step}")
-            for number in numbers
-            for step in range(3)
-        ]
+        [(f"c{number:03d}", f"Where is {number}?", f"word{number + step}") for number in numbers for step in range(3)]
     )
     captions = pl.LazyFrame(
         [(f"c{number:03d}", f"word{number}") for number in range(70)], ["caption_id", "caption"], orient="row"
@@ -106,9 +100,7 @@ def test_pairs_are_held_against_their_own_caption_wherever_chunks_fall(
     for rows in (1, 4, 50):
         monkeypatch.setattr(grounding, "sample_chunks", partial(sample_chunks, rows=rows))
         assert pl.concat(grounding_verdicts(pairs.lazy(), captions, 0.5)).equals(whole)
-    with pytest.raises(
-        MisalignedTablesError, match=r"caption 'c004' has pairs but no text.*spatial_captions"
-    ):
+    with pytest.raises(MisalignedTablesError, match=r"caption 'c004' has pairs but no text.*spatial_captions"):
         list(grounding_verdicts(pairs.lazy(), captions.filter(pl.col("caption_id") != "c004"), 0.5))
 
 
@@ -144,9 +136,7 @@ OTHERS = ["left", "red", "behind", "étage", "naïve", "ﬁr", "7", "łódź", "
 
 @pytest.mark.parametrize(("one", "many"), NOUNS.items())
 def test_singular_and_plural_are_the_same_word(one: str, many: str) -> None:
-    assert (
-        score(one, caption=many) == score(many, caption=one) == score(f"{one}'s", caption=f"{many}'") == 1.0
-    )
+    assert score(one, caption=many) == score(many, caption=one) == score(f"{one}'s", caption=f"{many}'") == 1.0
 
 
 content_words = st.sampled_from([*NOUNS, *OTHERS])

@@ -45,16 +45,12 @@ def test_the_ledger_and_the_survivors_are_all_pairs(tmp_path: Path) -> None:
 def test_the_ledger_is_in_the_order_of_its_key() -> None:
     rows = [(f"c{row // 7:03d}", "mention" * (row % 3 == 0), "left" * (row % 5 > 0)) for row in range(2_000)]
     pairs = toy_pairs(rows).lazy()
-    captions = pl.LazyFrame({"caption_id": [f"c{row:03d}" for row in range(300)]}).with_columns(
-        caption=pl.lit("left")
-    )
+    captions = pl.LazyFrame({"caption_id": [f"c{row:03d}" for row in range(300)]}).with_columns(caption=pl.lit("left"))
     references = reference_verdicts(pairs)
     passed = pairs.join(references.filter("kept"), on="pair_id", how="semi", maintain_order="left")
     grounding = pl.concat(grounding_verdicts(passed, captions, 0.5)).lazy()
     found = rejected_pairs(pairs, captions, {"reference": references, "grounding": grounding}).collect()
-    assert found.select("caption_id", "position").rows() == sorted(
-        found.select("caption_id", "position").rows()
-    )
+    assert found.select("caption_id", "position").rows() == sorted(found.select("caption_id", "position").rows())
     assert found["check"].value_counts(sort=True).rows() == [("reference", 667), ("grounding", 266)]
 
 

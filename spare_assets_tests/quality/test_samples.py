@@ -11,9 +11,7 @@ SCHEMA = {"caption_id": pl.String, "row": pl.Int64}
 
 
 def table(captions: list[int]) -> pl.LazyFrame:
-    return pl.LazyFrame(
-        [(f"c{caption:03d}", row) for row, caption in enumerate(captions)], SCHEMA, orient="row"
-    )
+    return pl.LazyFrame([(f"c{caption:03d}", row) for row, caption in enumerate(captions)], SCHEMA, orient="row")
 
 
 captions = st.lists(st.integers(0, 12), max_size=40).map(sorted)
@@ -32,9 +30,7 @@ def test_chunks_hold_whole_samples_and_what_belongs_to_them(
         assert chunk.height <= rows + max(pairs.count(caption) for caption in pairs)
         low, high = min(held), max(held)
         for found, all_rows in zip(beside, (one, other), strict=True):
-            expected = (
-                table(all_rows).filter(pl.col("caption_id").is_between(pl.lit(low), pl.lit(high))).collect()
-            )
+            expected = table(all_rows).filter(pl.col("caption_id").is_between(pl.lit(low), pl.lit(high))).collect()
             assert found.equals(expected)
 
 

@@ -23,9 +23,7 @@ PAIRS = toy_pairs([("a", "Where is the dog?", "left"), ("a", "What colour?", "re
 def answered(rows: pl.DataFrame, *replies: dict[str, Any]) -> pl.DataFrame:
     blank = {"text": "", "finish_reason": "stop", "probability": None, "error": None}
     schema = {"text": pl.String, "finish_reason": pl.String, "probability": pl.Float64, "error": pl.String}
-    return pl.concat(
-        [rows, pl.DataFrame([blank | reply for reply in replies], schema=schema)], how="horizontal"
-    )
+    return pl.concat([rows, pl.DataFrame([blank | reply for reply in replies], schema=schema)], how="horizontal")
 
 
 def verdicts(answers: pl.DataFrame, minimum: float = 0.5) -> pl.DataFrame:
@@ -36,9 +34,7 @@ def verdicts(answers: pl.DataFrame, minimum: float = 0.5) -> pl.DataFrame:
 
 
 def test_a_probability_is_compared_where_there_is_one() -> None:
-    answers = answered(
-        PAIRS, {"text": "yes", "probability": 0.6}, {"text": "no", "probability": 0.4}, {"text": "yes"}
-    )
+    answers = answered(PAIRS, {"text": "yes", "probability": 0.6}, {"text": "no", "probability": 0.4}, {"text": "yes"})
     found = verdicts(answers)
     assert found["kept"].to_list() == [True, False, True]
     assert found["score"].to_list() == pytest.approx([0.6, 0.4, 1.0])

@@ -29,7 +29,5 @@ def test_counts_that_do_not_add_up_raise_with_the_numbers(parts: dict[str, int],
 def test_failures_are_compared_with_their_limit() -> None:
     check_failed("qa_pairs", 100, 5, 0.05)
     check_failed("qa_pairs", 0, 0, 0.0)
-    with pytest.raises(
-        TooManyFailedError, match=r"qa_pairs: 6 of 100 rows \(6\.0%\).*failed_request_share.*5\.0%"
-    ):
+    with pytest.raises(TooManyFailedError, match=r"qa_pairs: 6 of 100 rows \(6\.0%\).*failed_request_share.*5\.0%"):
         check_failed("qa_pairs", 100, 6, 0.05)

@@ -91,9 +91,7 @@ def test_damaged_table_is_named(store: TableStore) -> None:
 
 def test_sorting_on_disk_orders_by_key(tmp_path: Path) -> None:
     shuffled = pairs(500).sample(fraction=1, shuffle=True, seed=1)
-    rows = pl.concat(
-        sorted_by_key([shuffled[:100], shuffled[100:]], TABLES["qa_pairs"], tmp_path / "scratch")
-    )
+    rows = pl.concat(sorted_by_key([shuffled[:100], shuffled[100:]], TABLES["qa_pairs"], tmp_path / "scratch"))
     assert rows.equals(pairs(500))
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -124,10 +122,7 @@ def test_catalog_has_a_typed_view_per_table(store: TableStore, tmp_path: Path) -
     rebuild_catalog(tmp_path / "spare.duckdb", store)
     with duckdb.connect(str(tmp_path / "spare.duckdb"), read_only=True) as connection:
         views = {
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE NOT internal"
-            ).fetchall()
+            name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
         }
         assert views == set(TABLES)
         assert connection.execute("SELECT count(*) FROM qa_pairs").fetchone() == (5,)

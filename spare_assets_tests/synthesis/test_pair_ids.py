@@ -14,9 +14,7 @@ def pairs(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
 
 
 def test_equal_pairs_of_one_caption_are_told_apart_by_their_ordinal() -> None:
-    frame = with_pair_ids(
-        pairs(("a", 0, "q", "x"), ("a", 1, "q", "y"), ("a", 2, "q", "x"), ("b", 0, "q", "x"))
-    )
+    frame = with_pair_ids(pairs(("a", 0, "q", "x"), ("a", 1, "q", "y"), ("a", 2, "q", "x"), ("b", 0, "q", "x")))
     assert frame.columns == ["pair_id", *SCHEMA]
     assert frame["pair_id"].to_list() == [
         pair_id("a", "q", "x", 0),
@@ -42,9 +40,7 @@ def test_no_pairs_give_no_identities() -> None:
 
 @given(st.lists(st.tuples(*[st.sampled_from(["", "a", "b", "a\x1f", '","'])] * 3), max_size=20))
 def test_identities_are_unique_and_independent_of_row_order(rows: list[tuple[str, str, str]]) -> None:
-    frame = pairs(
-        *((caption, place, question, answer) for place, (caption, question, answer) in enumerate(rows))
-    )
+    frame = pairs(*((caption, place, question, answer) for place, (caption, question, answer) in enumerate(rows)))
     identified = with_pair_ids(frame)
     assert identified["pair_id"].n_unique() == len(rows)
     assert with_pair_ids(frame.reverse()).reverse().equals(identified)

@@ -43,9 +43,7 @@ def test_pairs_are_read_from_the_list_and_what_models_put_around_it(reply: str) 
     assert (parsed.outcome, parsed.pairs, parsed.reason) == ("ok", BOTH, "")
 
 
-@pytest.mark.parametrize(
-    "reply", ["[]", " [ ]\n", '{"pairs": []}', "```json\n[]\n```", "There is nothing: []"]
-)
+@pytest.mark.parametrize("reply", ["[]", " [ ]\n", '{"pairs": []}', "```json\n[]\n```", "There is nothing: []"])
 def test_an_empty_list_is_an_answer(reply: str) -> None:
     assert parse_pairs(reply, "stop", 64) == parse_pairs("[]", "length", 64)
     assert parse_pairs(reply, "stop", 64).outcome == "none"
@@ -101,9 +99,7 @@ def test_what_is_left_out_is_counted() -> None:
 
 def test_texts_lose_control_characters_and_lone_surrogates_and_spare_space() -> None:
     reply = (
-        r'[{"question": "\u0000Who\u0007\t\n is\u00a0 \ud83dhere\ud83d\ude00?", "answer": "a'
-        + "\n\x1b[31m b"
-        + '"}]'
+        r'[{"question": "\u0000Who\u0007\t\n is\u00a0 \ud83dhere\ud83d\ude00?", "answer": "a' + "\n\x1b[31m b" + '"}]'
     )
     assert parse_pairs(reply, "stop", 64).pairs == [("Who is here😀?", "a [31m b")]
 
@@ -112,9 +108,7 @@ texts = st.text(st.characters(exclude_categories=[]), max_size=20)
 pair_lists = st.lists(st.fixed_dictionaries({"question": texts, "answer": texts}), max_size=6)
 
 
-@given(
-    pair_lists, st.data(), st.booleans(), st.sampled_from(["", '{"pairs": ', "```json\n", 'Well, "here: '])
-)
+@given(pair_lists, st.data(), st.booleans(), st.sampled_from(["", '{"pairs": ', "```json\n", 'Well, "here: ']))
 def test_whatever_is_cut_keeps_every_complete_pair(
     pairs: list[dict[str, str]], data: st.DataObject, ascii_only: bool, before: str
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -43,7 +43,7 @@ class RuleBasedEngine:
         """Changes with the grammar's source and with the settings."""
         return f"rule-based:{_grammar_version()}:slips={self._slips:g}"
 
-    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
+    def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         """One reply per request, in order, each made when it is asked for. EngineError for an unknown task."""
         for key, request in requests:
             if len(request.messages) != 2 or request.messages[0].text not in self._tasks:
