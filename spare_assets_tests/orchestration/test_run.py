@@ -294,3 +294,21 @@ def _no_listener_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     yield
     assert not stage.listeners
+
+
+def test_two_runs_of_one_source_at_once_end_in_one_of_the_two(tmp_path: Path) -> None:
+    profile = sandbox_profile(tmp_path, scenes=25)
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "spare_assets.cli.main", "materialize", "--source", "docci", "--profile"]
+    command += [str(profile), "--home", str(home), "--select", "+grounded_pairs"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    for process in both:
+        told, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, told
+    opened = open_home(str(profile), home)
+    store = TableStore(opened.tables)
+    assert all(step.adds_up for step in funnel(store, "docci"))
+    alone = open_home(str(profile), tmp_path / "alone").claim()
+    assert Materialization(alone, "+grounded_pairs", ("docci",)).execute()
+    assert hashes(alone) == hashes(opened)
+    assert not list(home.rglob("*.tmp"))
