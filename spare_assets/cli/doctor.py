@@ -109,7 +109,11 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
         if path.is_dir():
             yield Finding(f"images {key}/{image_set}", "ok", str(path))
         else:
-            instead = "images with a URL are downloaded" if source.download_images else "its images will be missing"
+            instead = (
+                "images with a URL are downloaded, others will be missing"
+                if source.download_images
+                else "its images will be missing"
+            )
             yield Finding(f"images {key}/{image_set}", "note", f"no folder {path}: {instead}")
     if not source.image_folders and not source.download_images:
         yield Finding(f"images {key}", "note", f"neither sources.{key}.image_folders nor download_images is set")
@@ -165,11 +169,11 @@ def _model(subject: str, model: str, revision: str | None, setting: str) -> Find
     pinned = "" if revision else "; no revision pinned"
     if cached:
         return Finding(subject, "ok", f"{model}, in the hub cache{pinned}")
+    command = f"hf download {model}" + (f" --revision {revision}" if revision else "")
     return Finding(
         subject,
         "note",
-        f"{model}: not in the hub cache; get it with `hf download {model}`"
-        f"{f' --revision {revision}' if revision else ''}, or it is downloaded when first used{pinned}",
+        f"{model}: not in the hub cache; get it with `{command}`, or it is downloaded{pinned} on first use",
     )
 
 
