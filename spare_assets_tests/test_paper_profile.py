@@ -1,0 +1,43 @@
+"""The paper profile as shipped, its models replaced by small random ones of the same architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spare_assets.clip.torchvision_shim import install
+from spare_assets.cli.materialize import Materialization
+from spare_assets.dataset.funnel import CHECKS, funnel
+from spare_assets.sandbox.corpora import write_corpus
+from spare_assets.settings import DATA_VARIABLE, PROFILES, open_home
+from spare_assets.storage.tables import TableStore
+from spare_assets_tests.engines.small_models import save_text_model
+
+
+def test_all_stages_run_on_a_qwen2_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install()
+    model = save_text_model(tmp_path / "model", "qwen2", context=8192)
+    document = yaml.safe_load((PROFILES / "paper.yaml").read_text(encoding="utf-8"))
+    document["engines"]["qwen2.5-3b"] |= {"model": str(model), "revision": None, "batch_size": 4, "device": "cpu"}
+    document["clip"] = {"model": "sandbox"}
+    document["synthesis"] |= {"minimum_probability": 0.0, "max_new_tokens": 48}
+    document["quality"] |= {"minimum_alignment": -1.0, "minimum_probability": 0.0}
+    document["sources"] = {"docci": document["sources"]["docci"]}
+    profile = tmp_path / "paper-small.yaml"
+    profile.write_text(yaml.safe_dump(document), encoding="utf-8")
+    write_corpus("docci", tmp_path / "data" / "docci", 30, 5)
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+
+    home = open_home(str(profile), tmp_path / "home").claim()
+    assert Materialization(home, "*", (), limit=6).execute()
+    store = TableStore(home.tables)
+    steps = list(funnel(store, "docci"))
+    assert len(steps) == 3 + len(CHECKS)
+    assert all(step.adds_up for step in steps)
+    verdicts = store.scan("caption_verdicts", "docci").collect()
+    assert verdicts["score"].is_between(0, 1).all(), "p(yes) of the model is stored"
+    outcomes = store.scan("generation_outcomes", "docci").collect()
+    assert outcomes.height == 6
+    assert outcomes["outcome"].is_in(["ok", "none", "truncated"]).all(), "constrained decoding leaves nothing malformed"
