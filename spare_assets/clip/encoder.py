@@ -59,9 +59,7 @@ class ClipEncoder:
     the last one filled up. Across machines, thread counts and devices they are equal up to rounding.
     """
 
-    def __init__(
-        self, model: str, pretrained: str | None = None, device: str = "auto", batch_size: int = 256
-    ) -> None:
+    def __init__(self, model: str, pretrained: str | None = None, device: str = "auto", batch_size: int = 256) -> None:
         self.model = model
         self.pretrained = pretrained
         self.device = device
@@ -112,9 +110,7 @@ class ClipEncoder:
 
             return self._encode(paths, encode)
 
-    def _encode(
-        self, items: Iterable[_Item], encode: Callable[[_Loaded, list[_Item]], Any]
-    ) -> NDArray[np.float16]:
+    def _encode(self, items: Iterable[_Item], encode: Callable[[_Loaded, list[_Item]], Any]) -> NDArray[np.float16]:
         remaining = iter(items)
         parts = [np.empty((0, self.width), dtype=np.float16)]
         batch = list(islice(remaining, self.batch_size))
@@ -153,9 +149,7 @@ class ClipEncoder:
             model, preprocess = open_clip.create_model_from_pretrained(name, device=device, **options)
             tokenize = open_clip.get_tokenizer(name, **tokenizer_options)
         except (RuntimeError, ValueError, OSError, KeyError, TypeError) as error:
-            raise EncoderError(
-                f"setting `clip.model`: {self.model!r} cannot be loaded on {device}: {error}"
-            ) from error
+            raise EncoderError(f"setting `clip.model`: {self.model!r} cannot be loaded on {device}: {error}") from error
         return _Loaded(torch, model.eval(), preprocess, tokenize, device)
 
     @cached_property
@@ -215,9 +209,7 @@ class ClipEncoder:
                 f"use one of {', '.join(known) or 'none: choose another clip.model'}"
             )
         if bool(entry.get("quick_gelu")) != bool(config.get("quick_gelu")):
-            other = (
-                f"{self.model}-quickgelu" if entry.get("quick_gelu") else self.model.replace("-quickgelu", "")
-            )
+            other = f"{self.model}-quickgelu" if entry.get("quick_gelu") else self.model.replace("-quickgelu", "")
             raise EncoderError(
                 f"setting `clip.model`: weights {tag!r} were trained with another activation function than "
                 f"{self.model} has; use {other}"

@@ -84,9 +84,7 @@ def write_corpus(corpus_format: CorpusFormat, folder: Path, count: int, seed: in
     if record := _recorded(folder, corpus_format, count, seed):
         return record
     entries = _entries(corpus_format, count, seed)
-    defects = {
-        defect: [entry.name for entry in entries if entry.defect == defect] for defect in DEFECT_SHARES
-    }
+    defects = {defect: [entry.name for entry in entries if entry.defect == defect] for defect in DEFECT_SHARES}
     record = CorpusRecord(corpus_format, count, seed, VERSION, defects)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -129,8 +127,7 @@ def _publish(temporary: Path, folder: Path) -> None:
     if folder.exists() and not (folder / MARKER).is_file():
         if not folder.is_dir() or any(folder.iterdir()):
             raise CorpusError(
-                f"{folder} holds something that is not a sandbox corpus: "
-                "move it away, or give the source other files"
+                f"{folder} holds something that is not a sandbox corpus: move it away, or give the source other files"
             )
         folder.rmdir()
     if folder.exists():
@@ -153,9 +150,7 @@ def _entries(corpus_format: CorpusFormat, count: int, seed: int) -> list[_Entry]
     entries = []
     for index, defect in enumerate(defects):
         scene = make_scene(scene_seed(corpus_format, seed, index))
-        entries.append(
-            _Entry(_name(corpus_format, seed, index), scene, describe(corpus_format, scene), defect)
-        )
+        entries.append(_Entry(_name(corpus_format, seed, index), scene, describe(corpus_format, scene), defect))
     return entries
 
 
@@ -289,8 +284,7 @@ def _transcripts(entry: _Entry) -> list[str]:
     rng = random.Random(f"transcripts:{entry.scene.seed}")
     sentences = entry.caption.split(". ")
     return [
-        "um so "
-        + " and then ".join(part.rstrip(".").lower() for part in rng.sample(sentences, len(sentences)))
+        "um so " + " and then ".join(part.rstrip(".").lower() for part in rng.sample(sentences, len(sentences)))
         for _ in range(3)
     ]
 
@@ -463,9 +457,7 @@ def _narrative_fact(rng: random.Random, fact: Fact) -> str:
     subject = fact.subject.name
     if fact.relation == "region":
         place = _place_phrase(rng, fact.region, "image", "middle")
-        return rng.choice(
-            (f"{place} there is {_article(subject)}", f"{place} we can see {_article(subject)}")
-        )
+        return rng.choice((f"{place} there is {_article(subject)}", f"{place} we can see {_article(subject)}"))
     phrase = _relation_phrase(rng, fact)
     if fact.relation == "far":
         return f"the {subject} is {phrase}"

@@ -112,9 +112,7 @@ class Wordings:
     def __init__(self, questions: Iterable[str]) -> None:
         counts = Counter(found for question in questions if (found := read_wording(question)))
         self._by_meaning: dict[Meaning, list[tuple[str, int]]] = {}
-        for (wording, meaning), count in sorted(
-            counts.items(), key=lambda item: (item[0][0], str(item[0][1]))
-        ):
+        for (wording, meaning), count in sorted(counts.items(), key=lambda item: (item[0][0], str(item[0][1]))):
             self._by_meaning.setdefault(meaning, []).append((wording, count))
         self.counts = {meaning: sum(n for _, n in found) for meaning, found in self._by_meaning.items()}
 
@@ -156,11 +154,7 @@ def _asked_of(fact: Fact, meaning: Meaning) -> Iterator[tuple[str, ...]]:
 SINGLE = ("left", "right", "above", "below", "next to", "near", "far")
 """Relations to one other thing."""
 _REGIONS = (
-    *(
-        f"{vertical} {horizontal} corner"
-        for vertical in ("top", "bottom")
-        for horizontal in ("left", "right")
-    ),
+    *(f"{vertical} {horizontal} corner" for vertical in ("top", "bottom") for horizontal in ("left", "right")),
     *(f"{side} edge" for side in ("top", "bottom", "left", "right")),
     "center",
 )

@@ -197,9 +197,7 @@ def _between(subject: SceneObject, one: SceneObject, other: SceneObject) -> bool
 
 def _gradient() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     across, down = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
-    return np.stack([175 + 55 * across, 175 + 55 * down, np.full_like(across, 185)], axis=-1).astype(
-        np.float32
-    )
+    return np.stack([175 + 55 * across, 175 + 55 * down, np.full_like(across, 185)], axis=-1).astype(np.float32)
 
 
 _BACKGROUND = _gradient()
