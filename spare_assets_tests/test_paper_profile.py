@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spare_assets.clip.torchvision_shim import install
 from spare_assets.cli.materialize import Materialization
+from spare_assets.clip.torchvision_shim import install
 from spare_assets.dataset.funnel import CHECKS, funnel
 from spare_assets.sandbox.corpora import write_corpus
 from spare_assets.settings import DATA_VARIABLE, PROFILES, open_home
