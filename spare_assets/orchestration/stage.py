@@ -25,6 +25,8 @@ from spare_assets.storage.temporaries import temporary_beside
 
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
+_READ_FIRST = ("question", "answer", "caption", "kept", "score", "threshold", "reason", "check", "status", "pairs")
+_NOT_SHOWN = ("native", "embedding", "source")
 
 
 class Listener(Protocol):
@@ -210,8 +212,13 @@ def only_source(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
 
 
 def sample_table(rows: pl.LazyFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:
-    """The first rows of a table, cells cut to a readable length."""
-    head = rows.select(pl.exclude("native", "embedding")).head(_SAMPLE_ROWS).collect()
+    """A few rows from all over a table, what people read first, cells cut to a readable length."""
+    total = rows.select(pl.len()).collect().item()
+    names = rows.collect_schema().names()
+    shown = [name for name in _READ_FIRST if name in names]
+    shown += [name for name in names if name not in (*_READ_FIRST, *_NOT_SHOWN)]
+    places = sorted({place * total // _SAMPLE_ROWS for place in range(_SAMPLE_ROWS)})
+    head = pl.concat([rows.slice(place, 1) for place in places]).select(shown).collect()
     if not head.height:
         return dg.MetadataValue.md("no rows")
     records = [
