@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -41,8 +42,11 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     prepare_instance(home)
     for pattern in _TEMPORARIES:
         sweep_temporaries(home.path.glob(pattern))
-    instance = dg.DagsterInstance.get()
-    end_dead_runs(instance)
+    # Dagster's SQLite storage creates its tables when first opened, and two processes that do so at once collide.
+    with (home.dagster / "opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        end_dead_runs(instance)
     return instance
 
 
