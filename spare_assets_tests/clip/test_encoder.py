@@ -64,7 +64,7 @@ def test_a_text_has_the_same_vector_in_any_company(encoder: ClipEncoder) -> None
     words = [f"What is {side} the {thing}?" for side in ("left of", "above") for thing in range(60)]
     for one in (encoder, ClipEncoder(str(SANDBOX_CLIP), device="cpu")):
         together = dict(zip(words, one.encode_texts(words), strict=True))
-        for company in (words[:1], words[::-1], words[7:40], words * 3):
+        for company in (*([word] for word in words[:24]), words[::-1], words[7:40], words * 3):
             for text, vector in zip(company, one.encode_texts(company), strict=True):
                 assert vector.tobytes() == together[text].tobytes()
 
