@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
+import time
+import uuid
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from rich.console import Console
 from spare_assets.cli.status import print_funnels
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration import stage
-from spare_assets.orchestration.instance import HOST_TAG, open_instance
+from spare_assets.orchestration.instance import end_dead_runs, living_run, open_instance, pool_holder
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
 
@@ -24,6 +25,9 @@ _BARE_NAME = re.compile(r"(?<![\w:\"])(?!(?:and|or|not)\b)([a-z][a-z0-9_]*)(?![\
 
 _REASON_TAG, _INTERRUPTED = "dagster/failure_reason", "UNEXPECTED_TERMINATION"
 """How Dagster records a run that a signal ended and nobody cancelled in the UI."""
+
+
+_POOL_SECONDS = 2.0
 
 
 class Terminal:
@@ -109,25 +113,40 @@ class Materialization:
         return not failures
 
     def _run(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey], source: str | None) -> list[str]:
+        self._wait_for_pools(instance, keys)
         job = self.defs.resolve_implicit_global_asset_job_def()
         selected = {key.path[-1] for key in keys}
-        result = job.execute_in_process(
-            run_config={
-                "ops": {op: {"config": values} for op, values in self.config.items() if op in selected},
-                "loggers": {"console": {"config": {"log_level": "INFO" if self.verbose else "CRITICAL"}}},
-            },
-            instance=instance,
-            partition_key=source,
-            asset_selection=keys,
-            raise_on_error=False,
-            tags={HOST_TAG: socket.gethostname()},
-        )
+        run_id = str(uuid.uuid4())
+        with living_run(self.home, run_id):
+            result = job.execute_in_process(
+                run_id=run_id,
+                run_config={
+                    "ops": {op: {"config": values} for op, values in self.config.items() if op in selected},
+                    "loggers": {"console": {"config": {"log_level": "INFO" if self.verbose else "CRITICAL"}}},
+                },
+                instance=instance,
+                partition_key=source,
+                asset_selection=keys,
+                raise_on_error=False,
+            )
         run = instance.get_run_by_id(result.run_id)
         if run is not None and (
             run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED
         ):
             raise KeyboardInterrupt
         return [] if result.success else _failures(result, source)
+
+    def _wait_for_pools(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey]) -> None:
+        """Wait for another run to leave the pools these assets need: here, where signals are heard, not in Dagster."""
+        graph = self.defs.resolve_asset_graph()
+        for pool in sorted({pool for key in keys for pool in graph.get(key).pools or ()}):
+            told = False
+            while (holder := pool_holder(instance, pool)) is not None:
+                if not told:
+                    Console().print(f"waiting for pool {pool}, which run {holder[:8]} holds", highlight=False)
+                    told = True
+                time.sleep(_POOL_SECONDS)
+                end_dead_runs(instance, self.home)
 
     def _selected(self, selection: str) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
         graph = self.defs.resolve_asset_graph()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -15,7 +17,6 @@ from spare_assets.settings import Home
 from spare_assets.storage.temporaries import sweep_temporaries
 
 STATE_VARIABLE = "SPARE_INSTANCE"
-HOST_TAG = "spare/host"
 _TEMPORARIES = (".*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp")
 """Where stages leave temporary files. Downloads sweep their own folders, which can hold a million images."""
 _UNFINISHED = [
@@ -46,25 +47,63 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     with (home.dagster / "opening.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         instance = dg.DagsterInstance.get()
-        end_dead_runs(instance)
+        end_dead_runs(instance, home)
     return instance
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+@contextmanager
+def living_run(home: Home, run_id: str) -> Iterator[None]:
+    """Hold a lock that tells, on any machine that shares the home, that the process of this run lives."""
+    path = _lock_of(home, run_id)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def end_dead_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     """Mark unfinished runs whose process is dead as failed and free their pool slots; their run ids.
 
-    A killed run otherwise keeps its place in the `gpu` pool, and later runs wait for it without end.
+    A killed run otherwise keeps its place in the `gpu` pool, and later runs wait for it without end. Runs of `spare`
+    are known by their lock, runs that the UI launched by the process id in their log, which holds on one machine.
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if run.tags.get(HOST_TAG, socket.gethostname()) != socket.gethostname():
+        if not _is_dead(instance, home, run.run_id):
             continue
-        if (process := _run_process(instance, run.run_id)) is None or _lives(process, run.run_id, instance):
-            continue
-        instance.report_run_failed(run, f"the run's process {process} is gone: it was killed or the machine restarted")
+        instance.report_run_failed(run, "the run's process is gone: it was killed, or the machine restarted")
+        _lock_of(home, run.run_id).unlink(missing_ok=True)
         ended.append(run.run_id)
     _free_slots(instance)
     return ended
+
+
+def pool_holder(instance: dg.DagsterInstance, pool: str) -> str | None:
+    """The run that holds a place in a pool whose places are all taken."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits or pool not in storage.get_concurrency_keys():
+        return None
+    info = storage.get_concurrency_info(pool)
+    taken = [slot.run_id for slot in info.claimed_slots]
+    return taken[0] if taken and len(taken) >= info.slot_count else None
+
+
+def _lock_of(home: Home, run_id: str) -> Path:
+    return home.dagster / "running" / f"{run_id}.lock"
+
+
+def _is_dead(instance: dg.DagsterInstance, home: Home, run_id: str) -> bool:
+    with suppress(FileNotFoundError), _lock_of(home, run_id).open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+    process = _run_process(instance, run_id)
+    return process is not None and not _lives(process, run_id, instance)
 
 
 def _free_slots(instance: dg.DagsterInstance) -> None:

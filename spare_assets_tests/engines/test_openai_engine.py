@@ -462,7 +462,9 @@ def test_closing_the_engine_from_elsewhere_ends_a_waiting_consumer() -> None:
 
 def test_an_interrupt_ends_a_waiting_process_within_seconds() -> None:
     program = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from spare_assets import settings
 from spare_assets.engines.chat import ChatMessage, ChatRequest
 from spare_assets.engines.openai_engine import OpenAIEngine

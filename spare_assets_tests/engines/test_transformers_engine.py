@@ -295,7 +295,9 @@ def test_closing_from_elsewhere_stops_between_steps_and_the_engine_works_again(t
 def test_an_interrupt_ends_generation_within_seconds(tmp_path: Path) -> None:
     folder = save_text_model(tmp_path / "long", context=1_000_000)
     program = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from spare_assets import settings
 from spare_assets.engines.chat import ChatMessage, ChatRequest
 from spare_assets.engines.transformers_engine import TransformersEngine
