@@ -289,7 +289,7 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
 
 
 def build(folder: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
-    """Train the model on the CPU and write its folder, whole or not at all: some ten minutes on two free cores.
+    """Train the model on the CPU and write its folder, whole or not at all: 17 minutes on two busy cores.
 
     The same recipe on the same kind of machine gives the same files.
     """
