@@ -182,7 +182,7 @@ class ClipSettings(Strict):
     model: str = Field(
         description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one."
     )
-    pretrained: str | None = Field(None, description="open_clip pretrained tag; not used for a folder.")
+    pretrained: str | None = Field(None, description="open_clip pretrained tag, pinned as `tag@commit` of its hub repository.")
     device: str = "auto"
     batch_size: int = Field(256, ge=1)
 

@@ -26,6 +26,7 @@ def test_shipped_profiles_load_and_pin_their_models() -> None:
         for engine in settings.engines.values():
             if engine.kind == "transformers":
                 assert engine.revision, f"{name}: {engine.model} has no pinned revision"
+        assert settings.clip.model == "sandbox" or "@" in (settings.clip.pretrained or "")
 
 
 def test_the_paper_profile_holds_the_papers_numbers() -> None:
