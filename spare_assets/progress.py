@@ -21,18 +21,19 @@ class Beat:
     tokens: int
     failed: int
     finished: bool
+    skipped: int = 0
 
     @property
     def rate(self) -> float:
-        """Items per second since the start."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
+        """Items worked on per second since the start; what was done before does not count."""
+        return (self.done - self.skipped) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """Estimated time to the end, where the total is known and something is done."""
-        if self.total is None or not self.done:
+        if self.total is None or not self.rate:
             return None
-        return max(self.total - self.done, 0) / self.rate if self.rate else None
+        return max(self.total - self.done, 0) / self.rate
 
     def __str__(self) -> str:
         """One line for a log."""
@@ -60,12 +61,14 @@ class Progress:
     done: int = 0
     tokens: int = 0
     failed: int = 0
+    skipped: int = 0
     _started: float = field(default_factory=time.monotonic)
     _told: float = field(default_factory=time.monotonic)
 
-    def advance(self, items: int = 1, tokens: int = 0, failed: int = 0) -> None:
-        """Count finished items."""
+    def advance(self, items: int = 1, tokens: int = 0, failed: int = 0, skipped: int = 0) -> None:
+        """Count finished items; `skipped` of them had been done before."""
         self.done += items
+        self.skipped += skipped
         self.tokens += tokens
         self.failed += failed
         if time.monotonic() - self._told >= self.interval:
@@ -78,6 +81,6 @@ class Progress:
     def _tell(self, *, finished: bool) -> Beat:
         self._told = time.monotonic()
         seconds = self._told - self._started
-        beat = Beat(self.label, self.done, self.total, seconds, self.tokens, self.failed, finished)
+        beat = Beat(self.label, self.done, self.total, seconds, self.tokens, self.failed, finished, self.skipped)
         self.listener(beat)
         return beat

@@ -6,9 +6,11 @@ meaning. Nothing here imports Dagster or a model library, and nothing here touch
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +23,11 @@ HOME_VARIABLE = "SPARE_HOME"
 DATA_VARIABLE = "SPARE_DATA"
 PROFILES = Path(__file__).parent / "profiles"
 HOME_RECORD = "profile.json"
+SHIPPED_CLIP = "sandbox"
+"""The value of `clip.model` that names the small model of the package."""
 SOURCE_KEY = r"^[a-z0-9][a-z0-9_-]*$"
+RESERVED_SOURCE = "total"
+"""The row of the statistics that sums all sources."""
 
 
 class SettingsError(ValueError):
@@ -182,7 +188,7 @@ class ClipSettings(Strict):
     model: str = Field(
         description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one."
     )
-    pretrained: str | None = Field(None, description="open_clip pretrained tag, pinned as `tag@commit` of its hub repository.")
+    pretrained: str | None = Field(None, description="open_clip pretrained tag; pin it as `tag@commit`.")
     device: str = "auto"
     batch_size: int = Field(256, ge=1)
 
@@ -239,11 +245,11 @@ class Settings(Strict):
     @field_validator("sources")
     @classmethod
     def _source_keys(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
-        import re
-
         for key in sources:
-            if not re.match(SOURCE_KEY, key):
-                raise ValueError(f"source key {key!r}: use lower-case letters, digits, - and _")
+            if not re.fullmatch(SOURCE_KEY, key) or key == RESERVED_SOURCE:
+                raise ValueError(
+                    f"source key {key!r}: use lower-case letters, digits, - and _, and not {RESERVED_SOURCE!r}"
+                )
         return sources
 
     @model_validator(mode="after")
@@ -290,22 +296,49 @@ def load_settings(profile: str) -> Settings:
     if not isinstance(raw, Mapping):
         raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
     try:
-        settings = Settings.model_validate({"name": path.stem, **raw})
+        settings = Settings.model_validate({"name": path.stem, **_beside(path.parent, raw)})
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}" for item in error.errors()
         ]
         raise SettingsError("\n".join([f"{path}: settings that do not fit:", *lines])) from error
-    if settings.data and path.parent != PROFILES:
-        data = (path.parent / Path(settings.data).expanduser()).resolve()
-        settings = settings.model_copy(update={"data": str(data)})
     return settings
+
+
+def _beside(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile with its relative folders made absolute, from the profile's own folder.
+
+    A model, tokenizer or CLIP counts as a folder when there is one of this name; otherwise it is an id of the hub.
+    """
+    document = copy.deepcopy(dict(raw))
+    sections = [document, document.get("synthesis"), document.get("clip"), *_mappings(document.get("engines"))]
+    for section in sections:
+        for name in ("data", "prompts", "model", "tokenizer"):
+            if isinstance(section, dict) and isinstance(value := section.get(name), str):
+                path = (folder / Path(value).expanduser()).resolve()
+                if name in ("data", "prompts") or (path.is_dir() and value != SHIPPED_CLIP):
+                    section[name] = str(path)
+    return document
+
+
+def _mappings(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else []
 
 
 def fingerprint(*values: Any, length: int = 12) -> str:
     """Short hash of settings or other JSON-like values, equal for equal content."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+_IDENTITY = {"kind", "model", "revision", "gguf_file", "tokenizer", "dtype", "slips"}
+
+
+def engine_identity(engine: EngineSettings) -> dict[str, Any]:
+    """What of an engine's settings decides its replies; batch sizes, addresses and time limits do not."""
+    chosen = engine.model_dump(mode="json")
+    constrained = {"constrained": chosen.get("structured") not in (False, "none")}
+    return {name: value for name, value in chosen.items() if name in _IDENTITY} | constrained
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,8 @@ import yaml
 
 from spare_assets.cli.materialize import Materialization
 from spare_assets.clip.torchvision_shim import install
-from spare_assets.dataset.funnel import CHECKS, funnel
+from spare_assets.dataset.funnel import funnel
+from spare_assets.quality.verdicts import CHECKS
 from spare_assets.sandbox.corpora import write_corpus
 from spare_assets.settings import DATA_VARIABLE, PROFILES, open_home
 from spare_assets.storage.tables import TableStore

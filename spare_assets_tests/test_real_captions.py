@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from spare_assets.cli.materialize import Materialization
-from spare_assets.dataset.funnel import CHECKS, funnel
+from spare_assets.dataset.funnel import funnel
+from spare_assets.quality.verdicts import CHECKS
 from spare_assets.settings import open_home
 from spare_assets.storage.tables import TableStore
 from spare_assets_tests.profiles import real_captions_profile

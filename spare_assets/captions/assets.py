@@ -1,5 +1,6 @@
 """Assets of the captions room: captions with their quarantine, and the images the surviving pairs need."""
 
+import itertools
 from collections.abc import Iterator
 
 import dagster as dg
@@ -15,7 +16,7 @@ from spare_assets.sandbox.corpora import write_corpus
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import sorted_by_key
+from spare_assets.storage.tables import StagedTable, sorted_by_key
 
 GROUP = "captions"
 
@@ -32,8 +33,19 @@ class CaptionsConfig(dg.Config):
 def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The assets of this room, for one profile."""
     settings = home.settings
-    captions_version = fingerprint(1, settings.sources, settings.limits)
-    images_version = fingerprint(1, settings.download, settings.sources, settings.quality.images_of_all_captions)
+    sources_read = [
+        (key, source.model_dump(mode="json", include={"format", "files", "splits", "columns", "skip_empty", "scenes"}))
+        for key, source in settings.sources.items()
+    ]
+    images_read = [(key, source.image_folders, source.download_images) for key, source in settings.sources.items()]
+    captions_version = fingerprint(1, sources_read, settings.limits.max_caption_characters)
+    images_version = fingerprint(
+        1,
+        images_read,
+        settings.download.max_bytes,
+        settings.download.max_pixels,
+        settings.quality.images_of_all_captions,
+    )
 
     @dg.multi_asset(
         name="captions",
@@ -71,28 +83,25 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                         yield batch.captions
 
                 batches = readable() if config.limit is None else [smallest_by_hash(readable(), config.limit)]
-                kept = stage.stage("captions", sorted_by_key(batches, TABLES["captions"], stage.scratch))
+                ordered = sorted_by_key(batches, TABLES["captions"], stage.scratch)
+                failure, first = None, None
+                try:
+                    first = next(ordered, None)  # by now the whole source is read
+                except SourceError as error:
+                    failure = error
             progress.finish()
             set_aside = quarantine.staged
             stage.add(set_aside)
-            expected = read if config.limit is None else min(read, config.limit)
-            conserve(
-                "captions",
-                read=expected + quarantined,
-                parts={"read": kept.rows, "quarantined": set_aside.rows},
-            )
-            bad_rows = set_aside.scan().head(5).collect().iter_rows(named=True)
-            try:
-                check_unreadable(
-                    read + quarantined,
-                    quarantined,
-                    settings.limits,
-                    source=stage.source_key,
-                    examples=[f"{row['file']}, line {row['line']}: {row['reason']}" for row in bad_rows],
-                )
-            except SourceError:
-                stage.store.publish(set_aside)
-                raise
+            failure = failure or unreadable(stage, set_aside, read)
+            if failure is not None:
+                if set_aside.rows:
+                    stage.store.publish(set_aside)
+                    stage.refresh_catalog()
+                raise failure
+            found = (read if config.limit is None else min(read, config.limit)) + quarantined
+            rows = ordered if first is None else itertools.chain([first], ordered)
+            kept = stage.stage("captions", rows, rows_in_source=str(found))
+            conserve("captions", read=found, parts={"read": kept.rows, "quarantined": set_aside.rows})
             reasons = set_aside.scan().group_by("reason").agg(rows=pl.len()).sort("rows", descending=True)
             stage.note(captions_in_source=read, quarantined=quarantined)
             yield from stage.publish(
@@ -144,3 +153,19 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             yield from stage.publish(images={"statuses": count_table(statuses.collect())})
 
     return [captions, images]
+
+
+def unreadable(stage: Stage, set_aside: StagedTable, read: int) -> SourceError | None:
+    """The error to end with where too much of a source could not be read (design, law 4)."""
+    bad_rows = set_aside.scan().head(5).collect().iter_rows(named=True)
+    try:
+        check_unreadable(
+            read + set_aside.rows,
+            set_aside.rows,
+            stage.home.settings.limits,
+            source=stage.source_key,
+            examples=[f"{row['file']}, line {row['line']}: {row['reason']}" for row in bad_rows],
+        )
+    except SourceError as error:
+        return error
+    return None

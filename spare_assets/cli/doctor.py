@@ -22,6 +22,7 @@ from spare_assets.captions.records import SourceError
 from spare_assets.sandbox import SANDBOX_CLIP
 from spare_assets.settings import (
     DATA_VARIABLE,
+    SHIPPED_CLIP,
     Home,
     OpenAIEngine,
     RuleBasedEngine,
@@ -87,11 +88,12 @@ def print_findings(home: Home, *, as_json: bool) -> bool:
 
 
 def _disk(home: Home) -> Iterator[Finding]:
-    free = shutil.disk_usage(home.path).free
+    standing = next(folder for folder in (home.path, *home.path.parents) if folder.exists())
+    free = shutil.disk_usage(standing).free
     needed = _SANDBOX_DISK_BYTES if _all_rendered(home) else _LOW_DISK_BYTES
     yield Finding("disk", "ok" if free >= needed else "note", f"{free / 1e9:,.0f} GB free under {home.path}")
-    if not os.access(home.path, os.W_OK):
-        yield Finding("home", "missing", f"{home.path} cannot be written: choose another with --home")
+    if not os.access(standing, os.W_OK):
+        yield Finding("home", "missing", f"{standing} cannot be written: choose another home with --home")
 
 
 def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
@@ -146,7 +148,7 @@ def _engine(home: Home, name: str) -> Finding:
 
 def _clip(home: Home) -> Finding:
     clip = home.settings.clip
-    if clip.model == "sandbox":
+    if clip.model == SHIPPED_CLIP:
         complete = (SANDBOX_CLIP / "open_clip_model.safetensors").is_file()
         return Finding("CLIP", "ok" if complete else "missing", f"shipped, {SANDBOX_CLIP}")
     if Path(clip.model).is_dir():
@@ -161,11 +163,17 @@ def _clip(home: Home) -> Finding:
 def _model(subject: str, model: str, revision: str | None, setting: str) -> Finding:
     if Path(model).is_dir():
         return Finding(subject, "ok", f"folder {model}")
-    if model.startswith((".", "/", "~")):
-        return Finding(subject, "missing", f"no folder {model} ({setting})")
+    if model.startswith("package:"):
+        package = model.removeprefix("package:")
+        found = package.isidentifier() and importlib.util.find_spec(package) is not None
+        return Finding(subject, "ok" if found else "missing", f"weights of the package {package} ({setting})")
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    cached = isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str)
+    try:
+        cached = isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str)
+    except HFValidationError:
+        return Finding(subject, "missing", f"{model!r} is neither a folder nor a hub id ({setting})")
     pinned = "" if revision else "; no revision pinned"
     if cached:
         return Finding(subject, "ok", f"{model}, in the hub cache{pinned}")

@@ -35,7 +35,7 @@ class ProfileCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Open the home, then run the command. What a person can mend ends in one message and an exit code."""
         try:
-            ctx.obj = open_home(ctx.params.pop("profile"), ctx.params.pop("home")).claim()
+            ctx.obj = open_home(ctx.params.pop("profile"), ctx.params.pop("home"))
             return super().invoke(ctx)
         except SettingsError as error:
             click.echo(f"spare: {error}", err=True)

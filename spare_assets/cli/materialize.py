@@ -84,6 +84,7 @@ class Materialization:
         self.config = _overrides(overrides)
         if limit is not None:
             self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
+        self._check_overrides()
 
     def execute(self) -> bool:
         """Run everything selected. A source that fails does not stop the others; True when none did.
@@ -135,6 +136,25 @@ class Materialization:
         ):
             raise KeyboardInterrupt
         return [] if result.success else _failures(result, source)
+
+    def _check_overrides(self) -> None:
+        """Raises SettingsError for an override that no selected asset reads, or that does not fit."""
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        selected = {key.path[-1] for key in (*self.keys_by_source, *self.keys_over_all)}
+        for asset, values in self.config.items():
+            if asset not in selected or asset not in {node.name for node in job.nodes}:
+                raise SettingsError(
+                    f"{asset} is not among the selected assets that take settings, so "
+                    f"{', '.join(f'{asset}.{name}' for name in values)} would change nothing "
+                    "(a limit is read by `captions`)"
+                )
+            schema: Any = job.graph.node_dict[asset].definition.config_schema
+            known = schema.config_type.fields
+            for name, value in values.items():
+                if name not in known:
+                    raise SettingsError(f"{asset} has no setting {name!r}: use {', '.join(sorted(known)) or 'none'}")
+                if isinstance(value, str):
+                    raise SettingsError(f"{asset}.{name} takes a number or true/false, not {value!r}")
 
     def _wait_for_pools(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey]) -> None:
         """Wait for another run to leave the pools these assets need: here, where signals are heard, not in Dagster."""

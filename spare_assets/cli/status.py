@@ -29,12 +29,12 @@ def print_funnels(home: Home, console: Console) -> None:
     funnels = _funnels(home)
     stages = list(dict.fromkeys(step.table for steps in funnels.values() for step in steps))
     if not stages:
-        console.print("nothing is materialized yet: run `spare materialize`")
+        console.print(f"nothing is materialized yet in {home.path}: run `spare materialize`", highlight=False)
         return
-    table = Table(title="Kept of read, per stage")
-    table.add_column("stage")
+    table = Table(title="Kept of read, per stage: captions up to qa_pairs, then pairs")
+    table.add_column("stage", overflow="fold")
     for source in funnels:
-        table.add_column(source, justify="right")
+        table.add_column(source, justify="right", overflow="fold")
     for stage in stages:
         steps = {source: next((s for s in found if s.table == stage), None) for source, found in funnels.items()}
         table.add_row(stage, *(_cell(step) for step in steps.values()))
@@ -61,11 +61,12 @@ def _funnels(home: Home) -> dict[str, list[FunnelStep]]:
 def _cell(step: FunnelStep | None) -> str:
     if step is None:
         return "-"
-    kept = step.read - sum(count for name, count in step.parts.items() if name in _DROPPED)
-    text = f"{kept:,} of {step.read:,} {step.unit}"
+    passed = sum(count for name, count in step.parts.items() if name in (step.kept, "passed unscored"))
+    text = f"{passed:,} of {step.read:,}"
     extra = ", ".join(f"{count:,} {name}" for name, count in step.parts.items() if count and name in _SHOWN)
+    if not step.adds_up:
+        extra = "stale: materialize again"
     return f"{text}\n[dim]{extra}[/dim]" if extra else text
 
 
-_DROPPED = {"dropped", "failed", "not spatial", "with none", "quarantined"}
 _SHOWN = {"failed", "passed unscored", "with none", "quarantined"}

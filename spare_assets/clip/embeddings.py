@@ -47,7 +47,7 @@ def question_embeddings(
         encoded = _encoded(fresh, encoder.encode_texts(texts)) if texts else None
         embedded = batch.join(known, on="pair_id", how="left", maintain_order="left")
         yield _filled(embedded, encoded, "question").select(TABLES["question_embeddings"].names)
-        progress.advance(batch.height)
+        progress.advance(batch.height, skipped=known.height)
 
 
 def image_embeddings(
@@ -62,7 +62,7 @@ def image_embeddings(
         encoded = _encoded(fresh.select("sha256"), encoder.encode_images(paths)) if paths else None
         embedded = batch.join(known, on=["image_id", "sha256"], how="left", maintain_order="left")
         yield _filled(embedded, encoded, "sha256").select(TABLES["image_embeddings"].names)
-        progress.advance(batch.height)
+        progress.advance(batch.height, skipped=known.height)
 
 
 def _known(batch: pl.DataFrame, previous: pl.LazyFrame | None, order: str, key: list[str]) -> pl.DataFrame:

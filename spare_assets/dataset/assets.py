@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from spare_assets.dataset.assembly import in_key_order, samples
-from spare_assets.dataset.funnel import funnel_table
+from spare_assets.dataset.funnel import funnel, funnel_table
 from spare_assets.dataset.statistics import dataset_statistics
 from spare_assets.orchestration.stage import Stage, count_table
 from spare_assets.orchestration.tables import table_out
@@ -61,6 +61,9 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                 pairs=pairs,
                 sources=count_table(versions),
                 funnel=count_table(funnel_table(stage.store, present)),
+                stale_sources=dg.MetadataValue.json(
+                    [key for key in present if not all(step.adds_up for step in funnel(stage.store, key))]
+                ),
                 absent_sources=dg.MetadataValue.json(sorted(set(declared) - set(present))),
             )
             yield from stage.publish()

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from spare_assets.quality.verdicts import CHECKS, unscored_rows
 from spare_assets.storage.tables import TableStore
-
-CHECKS = {
-    "deduplication": ("deduplicated_pairs", "deduplication_verdicts"),
-    "reference": ("reference_checked_pairs", "reference_verdicts"),
-    "grounding": ("grounded_pairs", "grounding_verdicts"),
-    "alignment": ("aligned_pairs", "alignment_verdicts"),
-    "spatial": ("spatial_pairs", "spatial_verdicts"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +36,8 @@ def funnel(store: TableStore, source: str) -> Iterator[FunnelStep]:
         return
     captions = store.rows("captions", source)
     quarantined = store.rows("quarantined_captions", source)
-    yield FunnelStep(
-        "captions", "captions", captions + quarantined, {"read": captions, "quarantined": quarantined}, "read"
-    )
+    found = int(store.metadata("captions", source).get("rows_in_source", 0))
+    yield FunnelStep("captions", "captions", found, {"read": captions, "quarantined": quarantined}, "read")
     if store.exists("spatial_captions", source):
         yield FunnelStep("spatial_captions", "captions", captions, filter_parts(store, source), "spatial")
     if store.exists("qa_pairs", source):
@@ -99,29 +91,6 @@ def check_parts(store: TableStore, source: str, check: str) -> dict[str, int]:
     if check == "alignment" and unscored:
         parts = {"kept": parts["kept"] - unscored, "passed unscored": unscored, "dropped": dropped}
     return parts
-
-
-def unscored_rows() -> pl.Expr:
-    """Verdicts that passed without having been measured."""
-    return pl.col("score").is_null() & pl.col("reason").str.starts_with("passed unscored")
-
-
-def dropped_reasons(store: TableStore, source: str, check: str, most: int = 12) -> pl.DataFrame:
-    """Why a check dropped pairs: reason (numbers and quoted words masked) and count, most frequent first."""
-    return drop_reasons(store.scan(CHECKS[check][1], source), most)
-
-
-def drop_reasons(verdicts: pl.LazyFrame, most: int = 12) -> pl.DataFrame:
-    """Reasons of rows not kept, with what differs from row to row masked, most frequent first."""
-    return (
-        verdicts.filter(~pl.col("kept"))
-        .select(reason=pl.col("reason").str.replace_all(r"'[^']*'|\"[^\"]*\"", "…").str.replace_all(r"\d+", "#"))
-        .group_by("reason")
-        .agg(rows=pl.len())
-        .sort("rows", "reason", descending=[True, False])
-        .head(most)
-        .collect()
-    )
 
 
 def _counts(frame: pl.LazyFrame, *conditions: pl.Expr) -> tuple[int, ...]:

@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 
 from spare_assets.dataset.assembly import in_key_order
+from spare_assets.settings import RESERVED_SOURCE
 from spare_assets.storage.schemas import TABLES
 from spare_assets.storage.tables import TableStore
-
-TOTAL = "total"
 
 
 def dataset_statistics(store: TableStore, sources: list[str]) -> pl.DataFrame:
@@ -19,7 +18,7 @@ def dataset_statistics(store: TableStore, sources: list[str]) -> pl.DataFrame:
     counts = ("captions", "spatial_captions", "captions_with_image", "samples", "pairs")
     total: dict[str, Any] = {name: sum(int(row[name]) for row in rows) for name in counts}
     words = sum(row["words"] for row in rows)
-    total |= {"source": TOTAL, "words": words}
+    total |= {"source": RESERVED_SOURCE, "words": words}
     frame = pl.DataFrame([*rows, total])
     return frame.with_columns(
         mean_words=pl.when(pl.col("captions") > 0).then(pl.col("words") / pl.col("captions"))

@@ -30,7 +30,6 @@ class Tally:
     """What asking cost. Tokens are of this run alone."""
 
     rows: int = 0
-    requests: int = 0
     answered_before: int = 0
     asked: int = 0
     failed: int = 0
@@ -156,12 +155,11 @@ class Inquiry:
                     short = bytes.fromhex(key[:32])
                     if held:
                         self.tally.answered_before += 1
-                        self.progress.advance()
+                        self.progress.advance(skipped=1)
                     elif short in put:
-                        self.progress.advance()
+                        self.progress.advance(skipped=1)
                     else:
                         put.add(short)
-                        self.tally.requests += 1
                         yield key, asked
         finally:
             if writer is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import sys
 import threading
 import time
@@ -289,6 +290,8 @@ class _Model:
         choices = item.request.choices
         scores = self._torch.stack([logits[ids].logsumexp(0) for ids in self._choice_tokens(choices)])
         probabilities = scores.softmax(0).tolist()
+        if not math.isfinite(probabilities[0]):
+            return _failed(item.key, "the model's scores are not numbers: its dtype may be too small (setting `dtype`)")
         best = max(range(len(choices)), key=lambda place: probabilities[place])
         return ChatReply(
             item.key,

@@ -133,7 +133,10 @@ def _run_process(instance: dg.DagsterInstance, run_id: str) -> int | None:
 def _lives(process: int, run_id: str, instance: dg.DagsterInstance) -> bool:
     """Whether this process exists and is not a later one that was given the same number."""
     try:
-        started = psutil.Process(process).create_time()
+        found = psutil.Process(process)
+        started = found.create_time()
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return False
     except psutil.NoSuchProcess:
         return False
     stats = instance.get_run_stats(run_id)

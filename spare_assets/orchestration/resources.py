@@ -16,7 +16,7 @@ from spare_assets.engines.chat import ChatEngine
 from spare_assets.orchestration.stage import Stage
 from spare_assets.progress import Progress
 from spare_assets.sandbox import SANDBOX_CLIP
-from spare_assets.settings import Home, RuleBasedEngine
+from spare_assets.settings import SHIPPED_CLIP, Home, RuleBasedEngine
 from spare_assets.storage.ledger import CompletionLedger
 from spare_assets.synthesis.analyst import Analyst, analyst
 from spare_assets.synthesis.prompts import load_prompts
@@ -63,5 +63,5 @@ class Engines:
 def clip_encoder(home: Home) -> ClipEncoder:
     """The CLIP encoder of a profile; nothing is loaded before the first text or image."""
     clip = home.settings.clip
-    model = str(SANDBOX_CLIP) if clip.model == "sandbox" else clip.model
+    model = str(SANDBOX_CLIP) if clip.model == SHIPPED_CLIP else clip.model
     return ClipEncoder(model, clip.pretrained, device=clip.device, batch_size=clip.batch_size)

@@ -43,10 +43,6 @@ listeners: list[Listener] = []
 """Listeners of this process."""
 
 
-class LimitRefused(dg.Failure):
-    """A trial would replace a full table."""
-
-
 class Stage:
     """One run of one asset for one source, or for none. A context manager: what was not published is removed."""
 
@@ -77,10 +73,6 @@ class Stage:
         assert self.source is not None
         return self.source
 
-    def scan(self, table: str) -> pl.LazyFrame:
-        """An input table of this source."""
-        return self.store.scan(table, self.source)
-
     def earlier(self, table: str, **recorded: str) -> pl.LazyFrame | None:
         """This stage's own table from before, if it was made under the same recorded conditions."""
         if not self.store.exists(table, self.source):
@@ -90,7 +82,7 @@ class Stage:
         return self.store.scan(table, self.source) if same else None
 
     def limit_to(self, limit: int | None, *, replace_full: bool) -> None:
-        """Declare this run a trial of so many captions. Raises LimitRefused where that would replace a full table."""
+        """Declare this run a trial of so many captions. Raises Failure where that would replace a full table."""
         if limit is None:
             return
         self._limits[self.source_key] = limit
@@ -98,7 +90,7 @@ class Stage:
             stored = self._stored_limits("captions").get(self.source_key)
             if stored is None or stored > limit:
                 held = "all captions" if stored is None else f"{stored:,} captions"
-                raise LimitRefused(
+                raise dg.Failure(
                     f"{self.store.path('captions', self.source)} holds {held}; a trial of {limit:,} would replace it. "
                     "Use another home for trials (--home), or say so: --replace-full, or replace_full: true in the "
                     "Launchpad",
@@ -133,6 +125,8 @@ class Stage:
                 listener.beat(asset, self.source or "", beat)
             if beat.finished:
                 self.note(seconds=beat.seconds, items_per_second=beat.rate)
+                if beat.tokens:
+                    self.note(tokens_per_second=beat.tokens / max(beat.seconds, 1e-9))
 
         return Progress(asset, total, tell)
 
@@ -141,16 +135,26 @@ class Stage:
 
         `per_table` adds metadata to single tables. Counting belongs before this call: what is published is final.
         """
-        self.store.publish(*self._staged)
-        rebuild_catalog(self.home.catalog, self.store)
-        for staged in self._staged:
+        # The table that later stages read comes last: whoever sees it finds the tables beside it in place.
+        tables = sorted(self._staged, key=lambda staged: staged.schema.name == self.context.op_def.name)
+        versions = {staged.path: content_hash(staged.temporary) for staged in tables}
+        self.store.publish(*tables)
+        self.refresh_catalog()
+        for staged in tables:
             for listener in listeners:
                 listener.published(staged.schema.name, self.source or "", staged.rows)
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(staged.schema.name),
                 metadata=self._metadata(staged, per_table.get(staged.schema.name, {})),
-                data_version=dg.DataVersion(content_hash(staged.path)),
+                data_version=dg.DataVersion(versions[staged.path]),
             )
+
+    def refresh_catalog(self) -> None:
+        """Rebuild the DuckDB file. A by-product: when that fails, the tables stand all the same."""
+        try:
+            rebuild_catalog(self.home.catalog, self.store)
+        except Exception as error:
+            self.context.log.warning(f"{self.home.catalog} was not rebuilt: {error}")
 
     def _recorded(self, recorded: Mapping[str, str]) -> dict[str, str]:
         code_versions = self.context.assets_def.code_versions_by_key.values()

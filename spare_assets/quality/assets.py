@@ -6,7 +6,6 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from spare_assets.dataset.funnel import CHECKS, drop_reasons, unscored_rows
 from spare_assets.orchestration.resources import Engines
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_out
@@ -21,7 +20,8 @@ from spare_assets.quality.spatial_verification import (
     sample_question,
     spatial_verdicts,
 )
-from spare_assets.settings import Home, fingerprint
+from spare_assets.quality.verdicts import CHECKS, drop_reasons, unscored_rows
+from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.storage.tables import Rows
 from spare_assets.synthesis.prompts import load_prompts
@@ -198,8 +198,10 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     verification_version = fingerprint(
         1,
-        load_prompts(settings.synthesis.prompts).fingerprint,
-        settings.engines[quality.verification_engine],
+        load_prompts(settings.synthesis.prompts).fingerprints[
+            "judge_pairs" if quality.verification == "per_sample" else "judge_pair"
+        ],
+        engine_identity(settings.engines[quality.verification_engine]),
         quality.verification,
         quality.minimum_probability,
     )

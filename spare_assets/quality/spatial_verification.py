@@ -58,7 +58,7 @@ def spatial_verdicts(judged: Iterable[pl.DataFrame], minimum_probability: float)
     The score is p(yes) where the engine gave one, else 1 or 0; pairs score at least `minimum_probability` to be
     kept. A pair without a readable reply has no score and is dropped; its reason says what came instead.
     """
-    score = pl.coalesce("probability", pl.col("spatial").cast(pl.Float32))
+    score = pl.coalesce(pl.col("probability").fill_nan(None), pl.col("spatial").cast(pl.Float32))
     kept = (score >= pl.lit(minimum_probability, dtype=pl.Float32)).fill_null(False)
     columns = verdict_columns(
         kept=kept,

@@ -124,7 +124,7 @@ class CompletionLedger:
     def answered(self) -> AnsweredKeys:
         """Keys of all successful replies in finished files."""
         return AnsweredKeys(
-            pl.scan_parquet(path).filter(pl.col("error").is_null()).select("key").collect()["key"]
+            pl.scan_parquet(path, glob=False).filter(pl.col("error").is_null()).select("key").collect()["key"]
             for path in self.files()
         )
 
@@ -140,7 +140,6 @@ class LedgerWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.written = 0
         self._dirty = False
         self._stop = threading.Event()
         self._descriptor = -1
@@ -159,7 +158,6 @@ class LedgerWriter:
         view = memoryview(line)
         while view:
             view = view[os.write(self._descriptor, view) :]
-        self.written += 1
         self._dirty = True
 
     def __exit__(

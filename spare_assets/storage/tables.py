@@ -5,12 +5,14 @@ A reader sees the old table or the new one, never half of one. What the rows mea
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -40,11 +42,10 @@ class StagedTable:
     temporary: Path
     path: Path
     rows: int
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def scan(self) -> pl.LazyFrame:
         """The staged rows."""
-        return pl.scan_parquet(self.temporary)
+        return pl.scan_parquet(self.temporary, glob=False)
 
     def discard(self) -> None:
         """Remove the temporary file; a no-op once published."""
@@ -71,7 +72,7 @@ class TableStore:
     def scan(self, table: str, source: str | None = None) -> pl.LazyFrame:
         """Rows of a table, lazily. Raises TableError when it is not materialized."""
         self._require(table, source)
-        return pl.scan_parquet(self.path(table, source))
+        return pl.scan_parquet(self.path(table, source), glob=False)
 
     def rows(self, table: str, source: str | None = None) -> int:
         """Row count, from the file's footer."""
@@ -127,11 +128,16 @@ class TableStore:
         return frame.height
 
     def publish(self, *staged: StagedTable) -> None:
-        """Rename staged tables into place, one after the other."""
-        for table in staged:
-            table.temporary.replace(table.path)
-        for folder in {table.path.parent for table in staged}:
-            _sync(folder)
+        """Rename staged tables into place together: another run's publication comes before or after, not between."""
+        with ExitStack() as locks:
+            for folder in sorted({table.path.parent for table in staged}):
+                descriptor = os.open(folder, os.O_RDONLY)
+                locks.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for table in staged:
+                table.temporary.replace(table.path)
+            for folder in {table.path.parent for table in staged}:
+                _sync(folder)
 
     def _require(self, table: str, source: str | None) -> None:
         if not self.exists(table, source):
@@ -152,7 +158,7 @@ class TableWriter:
     staged: StagedTable
 
     def __init__(self, schema: TableSchema, path: Path, metadata: dict[str, str]) -> None:
-        self._schema, self._path, self._metadata = schema, path, metadata
+        self._schema, self._path = schema, path
         self._temporary = temporary_beside(path)
         self._recorded = {f"{_METADATA_PREFIX}{key}": value for key, value in metadata.items()}
         self._writer: pq.ParquetWriter | None = None
@@ -188,7 +194,7 @@ class TableWriter:
                     self._schema.empty().write_parquet(self._temporary, metadata=self._recorded)
                 _sync(self._temporary)
                 rows = int(pq.read_metadata(self._temporary).num_rows)
-                self.staged = StagedTable(self._schema, self._temporary, self._path, rows, self._metadata)
+                self.staged = StagedTable(self._schema, self._temporary, self._path, rows)
         finally:
             if not hasattr(self, "staged"):
                 self._temporary.unlink(missing_ok=True)
@@ -216,7 +222,7 @@ def conform(frame: pl.LazyFrame, schema: TableSchema) -> pl.LazyFrame:
 def content_hash(path: Path) -> str:
     """Hash of a table's rows and columns, independent of how Parquet laid them out; 16 hexadecimal characters."""
     digest = hashlib.sha256()
-    frame = pl.scan_parquet(path)
+    frame = pl.scan_parquet(path, glob=False)
     total = int(pq.read_metadata(path).num_rows)
     for start in range(0, max(total, 1), _HASHED_ROWS):
         buffer = io.BytesIO()

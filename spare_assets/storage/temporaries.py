@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 _OWNED = re.compile(r"\.(?P<host>[0-9A-Za-z-]+)\.(?P<process>\d+)\.[0-9a-f]{32}\.tmp$")
+_FOREIGN_SECONDS = 7 * 24 * 3600
 
 
 def host_name() -> str:
@@ -26,11 +28,19 @@ def temporary_beside(path: Path) -> Path:
 
 
 def owner_lives(path: Path) -> bool:
-    """Whether the writer of a temporary file may still be at work; other machines' writers count as alive."""
+    """Whether the writer of a temporary file may still be at work.
+
+    Another machine's writer, or a container's before it was started anew, counts as alive for a week.
+    """
     found = _OWNED.search(path.name)
-    if found is None or found["host"] != host_name():
+    if found is None:
         return True
-    return psutil.pid_exists(int(found["process"]))
+    try:
+        if found["host"] != host_name():
+            return time.time() - path.stat().st_mtime < _FOREIGN_SECONDS
+        return psutil.Process(int(found["process"])).status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return False
 
 
 def sweep_temporaries(paths: Iterable[Path]) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field
 from spare_assets.orchestration.resources import Engines
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_out
-from spare_assets.settings import Home, fingerprint
+from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.synthesis.generation import generated_pairs, pairs_question
 from spare_assets.synthesis.prompts import load_prompts
@@ -31,12 +31,17 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     """The assets of this room, for one profile."""
     settings = home.settings
     synthesis = settings.synthesis
-    prompts = load_prompts(synthesis.prompts).fingerprint
-    filter_version = fingerprint(1, prompts, settings.engines[synthesis.filter_engine], synthesis.minimum_probability)
+    prompts = load_prompts(synthesis.prompts).fingerprints
+    filter_version = fingerprint(
+        1,
+        prompts["judge_caption"],
+        engine_identity(settings.engines[synthesis.filter_engine]),
+        synthesis.minimum_probability,
+    )
     generation_version = fingerprint(
         1,
-        prompts,
-        settings.engines[synthesis.generation_engine],
+        prompts["write_pairs"],
+        engine_identity(settings.engines[synthesis.generation_engine]),
         synthesis.max_new_tokens,
         synthesis.max_pairs,
     )

@@ -31,10 +31,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The prompts of all tasks, and a fingerprint of their wording."""
+    """The prompts of all tasks, each with a fingerprint of its wording."""
 
     by_task: Mapping[str, Prompt]
-    fingerprint: str
+    fingerprints: Mapping[str, str]
 
     def __getitem__(self, task: str) -> Prompt:
         return self.by_task[task]
@@ -54,7 +54,7 @@ def load_prompts(folder: str | None = None) -> Prompts:
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"prompt {path}: {error}; setting synthesis.prompts names the folder") from error
         prompts[task] = _cut(path, texts[task], names)
-    return Prompts(prompts, fingerprint(texts))
+    return Prompts(prompts, {task: fingerprint(text) for task, text in texts.items()})
 
 
 def _cut(path: Path, text: str, names: tuple[str, ...]) -> Prompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,7 @@ def judged(row: Mapping[str, Any], minimum_probability: float) -> tuple[bool, fl
     if answer is None:
         outcome = "truncated" if row["finish_reason"] == "length" else "malformed"
         return False, None, threshold, outcome, "the reply is neither yes nor no"
-    score = row["probability"] if row["probability"] is not None else float(answer)
+    probability = row["probability"]
+    score = float(answer) if probability is None or math.isnan(probability) else probability
     kept = score >= threshold
     return kept, score, threshold, "ok", "" if kept else "not judged spatial"

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from spare_assets.cli.main import main
 from spare_assets.package_files import package_file
-from spare_assets.settings import Home
+from spare_assets.settings import Home, open_home
 from spare_assets.storage.tables import TableStore
 from spare_assets_tests.profiles import sandbox_profile
 
@@ -61,7 +61,7 @@ def test_unknown_profile() -> None:
 
 
 def test_home_of_another_profile(tmp_path: Path) -> None:
-    assert spare("status", "--profile", "sandbox", "--home", tmp_path / "home").exit_code == 0
+    open_home("sandbox", tmp_path / "home").claim()
     result = spare("materialize", "--profile", "docci", "--home", tmp_path / "home")
     assert result.exit_code == 2
     assert "is the home of profile 'sandbox', not of 'docci'" in result.output
@@ -72,6 +72,15 @@ def test_unknown_source_asset_and_override(tmp_path: Path) -> None:
     assert "unknown source coco: the profile declares docci" in spare("materialize", "--source", "coco", *home).output
     assert "matches no asset" in spare("materialize", "--select", "capshuns", *home).output
     assert "write ASSET.SETTING=VALUE" in spare("materialize", "--set", "captions", *home).output
+    for wrong, told in (
+        (("--set", "aligned_pair.minimum_alignment=1"), "aligned_pair is not among the selected assets"),
+        (("--set", "aligned_pairs.minimum=1"), "aligned_pairs has no setting 'minimum': use minimum_alignment"),
+        (("--set", "aligned_pairs.minimum_alignment=high"), "takes a number or true/false, not 'high'"),
+        (("--select", "spatial_captions", "--limit", "3"), "a limit is read by `captions`"),
+    ):
+        result = spare("materialize", *wrong, *home)
+        assert result.exit_code == 2
+        assert told in result.output
 
 
 def test_bad_rows_are_set_aside_and_good_ones_go_on(table_profile: Callable[..., Path], tmp_path: Path) -> None:
@@ -182,4 +191,5 @@ def test_doctor_finds_the_sandbox_complete(make_home: Callable[..., Home]) -> No
 
 def test_status_before_anything_is_there(tmp_path: Path) -> None:
     result = spare("status", "--profile", "sandbox", "--home", tmp_path / "home")
-    assert "nothing is materialized yet" in result.output
+    assert "nothing is materialized yet" in plain(result)
+    assert not (tmp_path / "home").exists(), "looking creates nothing"

@@ -70,6 +70,11 @@ def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callab
     before = versions(make_home("one"))
     after = versions(make_home("two", quality={"minimum_alignment": 0.4}))
     assert {name for name in before if before[name] != after[name]} == {"aligned_pairs", "alignment_verdicts"}
+    engine = {"kind": "transformers", "model": "a/b"}
+    one, other = (
+        versions(make_home(f"engine-{size}", engines={"analyst": engine | {"batch_size": size}})) for size in (1, 64)
+    )
+    assert one == other, "how many requests go together decides nothing"
     after = versions(make_home("three", synthesis={"max_new_tokens": 99}))
     assert {name for name in before if before[name] != after[name]} == {"qa_pairs", "generation_outcomes"}
 

@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 
 from spare_assets.cli.materialize import Materialization
-from spare_assets.dataset.funnel import CHECKS, check_parts, funnel
+from spare_assets.dataset.funnel import check_parts, funnel
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration.instance import open_instance
 from spare_assets.quality import assets as quality_assets
+from spare_assets.quality.verdicts import CHECKS
 from spare_assets.settings import Home, open_home
 from spare_assets.storage.conservation import ConservationError
 from spare_assets.storage.ledger import CompletionLedger

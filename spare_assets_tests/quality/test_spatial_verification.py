@@ -107,3 +107,12 @@ def test_questions_hold_the_pair_or_all_pairs_of_the_sample() -> None:
         '["Where is the dog?", "left"]',
         '["What colour?", "red"]',
     )
+
+
+def test_a_probability_that_is_no_number_counts_for_nothing() -> None:
+    judged = pl.DataFrame(
+        [("p0", "s:0", "s", 0, False, float("nan"), "ok", ""), ("p1", "s:0", "s", 1, True, float("nan"), "ok", "")],
+        schema=JUDGEMENT,
+        orient="row",
+    )
+    assert pl.concat(spatial_verdicts([judged], 0.5))["kept"].to_list() == [False, True]

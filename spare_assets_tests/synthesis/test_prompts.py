@@ -58,7 +58,8 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         load_prompts(str(folder))
 
 
-def test_wording_changes_the_fingerprint(folder: Path) -> None:
-    assert load_prompts(str(folder)).fingerprint == load_prompts().fingerprint
+def test_wording_changes_the_fingerprint_of_its_task_alone(folder: Path) -> None:
+    assert load_prompts(str(folder)).fingerprints == load_prompts().fingerprints
     (folder / "judge_pair.md").write_text("Is it? {question} {answer}")
-    assert load_prompts(str(folder)).fingerprint != load_prompts().fingerprint
+    changed, shipped = load_prompts(str(folder)).fingerprints, load_prompts().fingerprints
+    assert {task for task in shipped if changed[task] != shipped[task]} == {"judge_pair"}

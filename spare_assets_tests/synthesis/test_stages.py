@@ -43,6 +43,11 @@ def test_verdicts_follow_reply_probability_and_failure() -> None:
     assert verdicts.schema == TABLES["caption_verdicts"].polars()
 
 
+def test_a_probability_that_is_no_number_counts_for_nothing() -> None:
+    batch = answers(("no", "stop", float("nan"), None), ("yes", "stop", float("nan"), None))
+    assert pl.concat(caption_verdicts([batch], 0.5))["kept"].to_list() == [False, True]
+
+
 def test_every_caption_has_one_outcome_and_every_pair_its_caption() -> None:
     two = json.dumps([{"question": "Where is A?", "answer": "left"}, {"question": "Where is B?", "answer": "right"}])
     batch = answers(

@@ -1,0 +1,35 @@
+"""The five checks in their order, with the tables each fills, and what verdicts have in common.
+
+How a check decides belongs to its own module; counting whole stages belongs to the funnel.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+CHECKS = {
+    "deduplication": ("deduplicated_pairs", "deduplication_verdicts"),
+    "reference": ("reference_checked_pairs", "reference_verdicts"),
+    "grounding": ("grounded_pairs", "grounding_verdicts"),
+    "alignment": ("aligned_pairs", "alignment_verdicts"),
+    "spatial": ("spatial_pairs", "spatial_verdicts"),
+}
+"""Check: the table of pairs it keeps, and its verdict table."""
+
+
+def unscored_rows() -> pl.Expr:
+    """Verdicts that passed without having been measured."""
+    return pl.col("score").is_null() & pl.col("reason").str.starts_with("passed unscored")
+
+
+def drop_reasons(verdicts: pl.LazyFrame, most: int = 12) -> pl.DataFrame:
+    """Reasons of rows not kept, with what differs from row to row masked, most frequent first."""
+    return (
+        verdicts.filter(~pl.col("kept"))
+        .select(reason=pl.col("reason").str.replace_all(r"'[^']*'|\"[^\"]*\"", "…").str.replace_all(r"\d+", "#"))
+        .group_by("reason")
+        .agg(rows=pl.len())
+        .sort("rows", "reason", descending=[True, False])
+        .head(most)
+        .collect()
+    )
