@@ -11,7 +11,7 @@ from spare_assets.captions.images import needed_images, resolve_images
 from spare_assets.captions.readers import check_unreadable, read_captions, smallest_by_hash
 from spare_assets.captions.records import SourceError
 from spare_assets.orchestration.stage import Stage, count_table
-from spare_assets.orchestration.tables import table_out
+from spare_assets.orchestration.tables import table_outs
 from spare_assets.sandbox.corpora import write_corpus
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
@@ -49,16 +49,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="captions",
-        outs={
-            "captions": table_out(
-                "captions",
-                group=GROUP,
-                code_version=captions_version,
-                story="Paper 3.1.1. Read from the source's native release files; nothing is dropped in silence: rows "
-                "that cannot be read go to `quarantined_captions`.",
-            ),
-            "quarantined_captions": table_out("quarantined_captions", group=GROUP, code_version=captions_version),
-        },
+        outs=table_outs(
+            "captions",
+            "quarantined_captions",
+            group=GROUP,
+            code_version=captions_version,
+            story="Paper 3.1.1. Read from the source's native release files; nothing is dropped in silence: rows "
+            "that cannot be read go to `quarantined_captions`.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
     )
@@ -111,16 +109,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="images",
-        outs={
-            "images": table_out(
-                "images",
-                group=GROUP,
-                code_version=images_version,
-                story="Paper 3.3: pairs of images that cannot be had are dropped. Looked for in the source's folder, "
-                "then fetched by URL where the source allows it; verified by decoding. Only images of captions that "
-                "still hold pairs after check 3, unless `quality.images_of_all_captions`.",
-            )
-        },
+        outs=table_outs(
+            "images",
+            group=GROUP,
+            code_version=images_version,
+            story="Paper 3.3: pairs of images that cannot be had are dropped. Looked for in the source's folder, "
+            "then fetched by URL where the source allows it; verified by decoding. Only images of captions that "
+            "still hold pairs after check 3, unless `quality.images_of_all_captions`.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
     )

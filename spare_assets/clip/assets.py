@@ -7,7 +7,7 @@ import polars as pl
 
 from spare_assets.clip.embeddings import Encoder, image_embeddings, question_embeddings
 from spare_assets.orchestration.stage import Stage
-from spare_assets.orchestration.tables import table_out
+from spare_assets.orchestration.tables import table_outs
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
 
@@ -23,14 +23,12 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="question_embeddings",
-        outs={
-            "question_embeddings": table_out(
-                "question_embeddings",
-                group=GROUP,
-                code_version=questions_version,
-                story="Paper 3.3, checks 1 and 4. Questions embedded before are taken over.",
-            )
-        },
+        outs=table_outs(
+            "question_embeddings",
+            group=GROUP,
+            code_version=questions_version,
+            story="Paper 3.3, checks 1 and 4. Questions embedded before are taken over.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool="gpu",
@@ -53,14 +51,12 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="image_embeddings",
-        outs={
-            "image_embeddings": table_out(
-                "image_embeddings",
-                group=GROUP,
-                code_version=images_version,
-                story="Paper 3.3, check 4. One row per usable image; files embedded before are taken over by hash.",
-            )
-        },
+        outs=table_outs(
+            "image_embeddings",
+            group=GROUP,
+            code_version=images_version,
+            story="Paper 3.3, check 4. One row per usable image; files embedded before are taken over by hash.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool="gpu",

@@ -9,7 +9,7 @@ from spare_assets.dataset.assembly import in_key_order, samples
 from spare_assets.dataset.funnel import funnel, funnel_table
 from spare_assets.dataset.statistics import dataset_statistics
 from spare_assets.orchestration.stage import Stage, count_table
-from spare_assets.orchestration.tables import table_out
+from spare_assets.orchestration.tables import table_outs
 from spare_assets.settings import Home
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.tables import content_hash
@@ -25,15 +25,13 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="spare_dataset",
-        outs={
-            "spare_dataset": table_out(
-                "spare_dataset",
-                group=GROUP,
-                code_version="1",
-                story="Paper 3.2.2. From all declared sources that are materialized; the metadata lists them with "
-                "their content versions, and the absent ones.",
-            )
-        },
+        outs=table_outs(
+            "spare_dataset",
+            group=GROUP,
+            code_version="1",
+            story="Paper 3.2.2. From all declared sources that are materialized; the metadata lists them with "
+            "their content versions, and the absent ones.",
+        ),
         deps=[dg.AssetDep(name, partition_mapping=every_source) for name in PARTS],
     )
     def spare_dataset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
@@ -70,14 +68,12 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="dataset_statistics",
-        outs={
-            "dataset_statistics": table_out(
-                "dataset_statistics",
-                group=GROUP,
-                code_version="1",
-                story="Table 1: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs `pairs`.",
-            )
-        },
+        outs=table_outs(
+            "dataset_statistics",
+            group=GROUP,
+            code_version="1",
+            story="Table 1: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs `pairs`.",
+        ),
         deps=[
             dg.AssetDep(name, partition_mapping=every_source)
             for name in ("captions", "spatial_captions", "grounded_pairs", "images", "spatial_pairs")

@@ -6,9 +6,6 @@ downstream, and stores what a user's own asset returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -24,23 +21,23 @@ def column_schema(schema: TableSchema) -> dg.TableSchema:
     )
 
 
-def table_out(
-    name: str, *, group: str, code_version: str, story: str = "", metadata: Mapping[str, Any] | None = None
-) -> dg.AssetOut:
-    """The output of a stage that publishes this table itself. `story` follows the table's own description."""
-    schema = TABLES[name]
-    return dg.AssetOut(
-        dagster_type=dg.Nothing,
-        description=f"{schema.description}\n\n{story}".strip(),
-        group_name=group,
-        code_version=code_version,
-        kinds={"parquet", "polars"},
-        metadata={
-            "dagster/column_schema": column_schema(schema),
-            "key": ", ".join(schema.key),
-            **(metadata or {}),
-        },
-    )
+def table_outs(*names: str, group: str, code_version: str, story: str) -> dict[str, dg.AssetOut]:
+    """The outputs of a stage that publishes these tables itself. `story` follows the first one's own description."""
+    stories = {names[0]: f"\n\n{story}"}
+    return {
+        name: dg.AssetOut(
+            dagster_type=dg.Nothing,
+            description=TABLES[name].description + stories.get(name, ""),
+            group_name=group,
+            code_version=code_version,
+            kinds={"parquet", "polars"},
+            metadata={
+                "dagster/column_schema": column_schema(TABLES[name]),
+                "key": ", ".join(TABLES[name].key),
+            },
+        )
+        for name in names
+    }
 
 
 def row_count_key(source: str | None) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spare_assets.orchestration.resources import Engines
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
-from spare_assets.orchestration.tables import table_out
+from spare_assets.orchestration.tables import table_outs
 from spare_assets.quality.alignment import alignment_verdicts
 from spare_assets.quality.deduplication import deduplication_verdicts
 from spare_assets.quality.grounding import grounding_verdicts
@@ -72,18 +72,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="deduplicated_pairs",
-        outs={
-            "deduplicated_pairs": table_out(
-                "deduplicated_pairs",
-                group=GROUP,
-                code_version=deduplication_version,
-                story="Paper 3.3, check 1. Within a sample, in generation order: the same question, then a CLIP cosine "
-                "above the cut-off with an earlier kept question.",
-            ),
-            "deduplication_verdicts": table_out(
-                "deduplication_verdicts", group=GROUP, code_version=deduplication_version
-            ),
-        },
+        outs=table_outs(
+            "deduplicated_pairs",
+            "deduplication_verdicts",
+            group=GROUP,
+            code_version=deduplication_version,
+            story="Paper 3.3, check 1. Within a sample, in generation order: the same question, then a CLIP cosine "
+            "above the cut-off with an earlier kept question.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
     )
@@ -106,15 +102,13 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="reference_checked_pairs",
-        outs={
-            "reference_checked_pairs": table_out(
-                "reference_checked_pairs",
-                group=GROUP,
-                code_version=reference_version,
-                story="Paper 3.3, check 2. Pairs that speak of the description instead of the image are dropped.",
-            ),
-            "reference_verdicts": table_out("reference_verdicts", group=GROUP, code_version=reference_version),
-        },
+        outs=table_outs(
+            "reference_checked_pairs",
+            "reference_verdicts",
+            group=GROUP,
+            code_version=reference_version,
+            story="Paper 3.3, check 2. Pairs that speak of the description instead of the image are dropped.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
     )
@@ -129,15 +123,13 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="grounded_pairs",
-        outs={
-            "grounded_pairs": table_out(
-                "grounded_pairs",
-                group=GROUP,
-                code_version=grounding_version,
-                story="Paper 3.3, check 3. The answer, or key phrases of it, must stand in the caption.",
-            ),
-            "grounding_verdicts": table_out("grounding_verdicts", group=GROUP, code_version=grounding_version),
-        },
+        outs=table_outs(
+            "grounded_pairs",
+            "grounding_verdicts",
+            group=GROUP,
+            code_version=grounding_version,
+            story="Paper 3.3, check 3. The answer, or key phrases of it, must stand in the caption.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
     )
@@ -158,16 +150,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="aligned_pairs",
-        outs={
-            "aligned_pairs": table_out(
-                "aligned_pairs",
-                group=GROUP,
-                code_version=alignment_version,
-                story="Paper 3.3, check 4. CLIP similarity of image and question. Pairs that pass without an image "
-                "carry no score and are a line of their own in the funnel.",
-            ),
-            "alignment_verdicts": table_out("alignment_verdicts", group=GROUP, code_version=alignment_version),
-        },
+        outs=table_outs(
+            "aligned_pairs",
+            "alignment_verdicts",
+            group=GROUP,
+            code_version=alignment_version,
+            story="Paper 3.3, check 4. CLIP similarity of image and question. Pairs that pass without an image "
+            "carry no score and are a line of their own in the funnel.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
     )
@@ -208,16 +198,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="spatial_pairs",
-        outs={
-            "spatial_pairs": table_out(
-                "spatial_pairs",
-                group=GROUP,
-                code_version=verification_version,
-                story="Paper 3.3, check 5. An engine judges whether the pair itself asks about space. Pairs dropped by "
-                "this check alone are the benign ones of 4.5.2.",
-            ),
-            "spatial_verdicts": table_out("spatial_verdicts", group=GROUP, code_version=verification_version),
-        },
+        outs=table_outs(
+            "spatial_pairs",
+            "spatial_verdicts",
+            group=GROUP,
+            code_version=verification_version,
+            story="Paper 3.3, check 5. An engine judges whether the pair itself asks about space. Pairs dropped by "
+            "this check alone are the benign ones of 4.5.2.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
         pool="gpu",
@@ -248,14 +236,12 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="rejected_pairs",
-        outs={
-            "rejected_pairs": table_out(
-                "rejected_pairs",
-                group=GROUP,
-                code_version="1",
-                story="With `spatial_pairs`, every generated pair. Query it: which check, which score, which caption.",
-            )
-        },
+        outs=table_outs(
+            "rejected_pairs",
+            group=GROUP,
+            code_version="1",
+            story="With `spatial_pairs`, every generated pair. Query it: which check, which score, which caption.",
+        ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spare_assets.orchestration.resources import Engines
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
-from spare_assets.orchestration.tables import table_out
+from spare_assets.orchestration.tables import table_outs
 from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.synthesis.generation import generated_pairs, pairs_question
@@ -48,16 +48,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="spatial_captions",
-        outs={
-            "spatial_captions": table_out(
-                "spatial_captions",
-                group=GROUP,
-                code_version=filter_version,
-                story="Paper 3.2.1, step 1, and B.2. A false positive makes the generator invent relations, so "
-                "precision goes before recall.",
-            ),
-            "caption_verdicts": table_out("caption_verdicts", group=GROUP, code_version=filter_version),
-        },
+        outs=table_outs(
+            "spatial_captions",
+            "caption_verdicts",
+            group=GROUP,
+            code_version=filter_version,
+            story="Paper 3.2.1, step 1, and B.2. A false positive makes the generator invent relations, so "
+            "precision goes before recall.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool="gpu",
@@ -100,16 +98,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
 
     @dg.multi_asset(
         name="qa_pairs",
-        outs={
-            "qa_pairs": table_out(
-                "qa_pairs",
-                group=GROUP,
-                code_version=generation_version,
-                story="Paper 3.2.1, step 2, and Table 10. Greedy decoding into a JSON list; a reply cut by the limit "
-                "keeps its complete pairs.",
-            ),
-            "generation_outcomes": table_out("generation_outcomes", group=GROUP, code_version=generation_version),
-        },
+        outs=table_outs(
+            "qa_pairs",
+            "generation_outcomes",
+            group=GROUP,
+            code_version=generation_version,
+            story="Paper 3.2.1, step 2, and Table 10. Greedy decoding into a JSON list; a reply cut by the limit "
+            "keeps its complete pairs.",
+        ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool="gpu",
