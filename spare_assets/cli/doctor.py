@@ -97,13 +97,17 @@ def _disk(home: Home) -> Iterator[Finding]:
 
 
 def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
+    known = source.licence != "unknown"
+    yield Finding(
+        f"licence {key}", "ok" if known else "note", source.licence if known else f"unknown: set sources.{key}.licence"
+    )
     if source.scenes is not None:
         yield Finding(f"source {key}", "ok", f"{source.scenes.count:,} scenes, rendered when first read")
         return
     try:
         found = source_files(key, source, home)
         size = sum(file.path.stat().st_size for file in found)
-        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB, licence {source.licence}")
+        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB")
     except SourceError as error:
         yield Finding(f"source {key}", "missing", str(error))
     for image_set, folder in source.image_folders.items():
