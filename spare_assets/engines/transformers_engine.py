@@ -169,7 +169,10 @@ class _Model:
         # transformers imports torchvision where it is installed.
         install()
         import torch
+        from transformers.utils import logging
 
+        # The run log says how far a stage is; bars of loading weights would only break its lines.
+        logging.disable_progress_bar()
         self._torch = torch
         self._device = _device(settings.device, name)
         dtype = getattr(torch, number_format(files, settings.dtype))

@@ -20,7 +20,7 @@ from spare_assets.progress import Beat, Progress
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.catalog import rebuild_catalog
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import Rows, StagedTable, TableStore, TableWriter, content_hash
+from spare_assets.storage.tables import Rows, StagedTable, TableError, TableStore, TableWriter, content_hash
 from spare_assets.storage.temporaries import temporary_beside
 
 _SAMPLE_ROWS = 5
@@ -74,10 +74,17 @@ class Stage:
         return self.source
 
     def earlier(self, table: str, **recorded: str) -> pl.LazyFrame | None:
-        """This stage's own table from before, if it was made under the same recorded conditions."""
+        """This stage's own table from before, if it was made under the same recorded conditions.
+
+        A damaged one counts as absent: this run is what mends it.
+        """
         if not self.store.exists(table, self.source):
             return None
-        metadata = self.store.metadata(table, self.source)
+        try:
+            metadata = self.store.metadata(table, self.source)
+        except TableError as error:
+            self.context.log.warning(str(error))
+            return None
         same = all(metadata.get(key) == value for key, value in recorded.items())
         return self.store.scan(table, self.source) if same else None
 

@@ -315,3 +315,12 @@ def test_two_runs_of_one_source_at_once_end_in_one_of_the_two(tmp_path: Path) ->
     assert Materialization(alone, "+grounded_pairs", ("docci",)).execute()
     assert hashes(alone) == hashes(opened)
     assert not list(home.rglob("*.tmp"))
+
+
+def test_a_damaged_table_is_mended_by_its_own_asset(copied: Home) -> None:
+    store = TableStore(copied.tables)
+    before = hashes(copied)
+    path = store.path("question_embeddings", "docci")
+    path.write_bytes(path.read_bytes()[:200])
+    assert Materialization(copied, "question_embeddings", ("docci",)).execute()
+    assert hashes(copied) == before
