@@ -114,6 +114,12 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
         path = home.resolve(folder)
         if path.is_dir():
             yield Finding(f"images {key}/{image_set}", "ok", str(path))
+        elif not source.download_images and home.settings.quality.alignment == "required":
+            yield Finding(
+                f"images {key}/{image_set}",
+                "missing",
+                f"no folder {path} (sources.{key}.image_folders), and quality.alignment requires images",
+            )
         else:
             instead = (
                 "images with a URL are downloaded, others will be missing"
@@ -139,6 +145,10 @@ def _engine(home: Home, name: str) -> Finding:
     engine = home.settings.engines[name]
     subject = f"engine {name}"
     if isinstance(engine, RuleBasedEngine):
+        if engine.slips and not _all_rendered(home):
+            return Finding(
+                subject, "note", f"makes mistakes on purpose, for the sandbox: set engines.{name}.slips to 0"
+            )
         return Finding(subject, "ok", "rule-based, needs nothing")
     if isinstance(engine, OpenAIEngine):
         key = engine.api_key_variable
@@ -153,6 +163,10 @@ def _engine(home: Home, name: str) -> Finding:
 def _clip(home: Home) -> Finding:
     clip = home.settings.clip
     if clip.model == SHIPPED_CLIP:
+        if not _all_rendered(home) and home.settings.quality.alignment != "off":
+            return Finding(
+                "CLIP", "note", "the shipped CLIP knows rendered scenes only and drops photographs: set clip.model"
+            )
         complete = (SANDBOX_CLIP / "open_clip_model.safetensors").is_file()
         return Finding("CLIP", "ok" if complete else "missing", f"shipped, {SANDBOX_CLIP}")
     if Path(clip.model).is_dir():

@@ -28,6 +28,8 @@ _REASON_TAG, _INTERRUPTED = "dagster/failure_reason", "UNEXPECTED_TERMINATION"
 
 
 _POOL_SECONDS = 2.0
+_ERROR_CLASS = re.compile(r"^[\w.]+\.(?:\w*Error|Failure): ")
+"""The class that Dagster puts before an error's own words."""
 
 
 class Terminal:
@@ -98,19 +100,22 @@ class Materialization:
         stage.listeners.append(terminal)
         try:
             with open_instance(self.home) as instance:
+                failed_sources = 0
                 for source in self.sources if self.keys_by_source else ():
                     terminal.start(f"[bold]{source}[/bold]")
-                    failures += self._run(instance, self.keys_by_source, source)
-                if self.keys_over_all:
+                    told = self._run(instance, self.keys_by_source, source)
+                    failed_sources += bool(told)
+                    failures += told
+                if self.keys_over_all and not (self.keys_by_source and failed_sources == len(self.sources)):
                     terminal.start("[bold]all sources[/bold]")
                     failures += self._run(instance, self.keys_over_all, None)
         finally:
             terminal.stop()
             stage.listeners.remove(terminal)
             signal.signal(signal.SIGTERM, terminated)
+        print_funnels(self.home, terminal.console)
         for failure in failures:
             terminal.console.print(failure, style="red", highlight=False, markup=False)
-        print_funnels(self.home, terminal.console)
         return not failures
 
     def _run(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey], source: str | None) -> list[str]:
@@ -200,7 +205,7 @@ def _failures(result: dg.ExecuteInProcessResult, source: str | None) -> list[str
             error = event.step_failure_data.error
             while error.cause is not None:
                 error = error.cause
-            lines.append(f"{where}{event.step_key}: {error.message.strip()}")
+            lines.append(f"{where}{event.step_key}: {_ERROR_CLASS.sub('', error.message.strip())}")
         elif (
             event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
             and not event.asset_check_evaluation_data.passed

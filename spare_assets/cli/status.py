@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
 from spare_assets.dataset.funnel import FunnelStep, funnel
+from spare_assets.quality.verdicts import CHECKS, drop_reasons
 from spare_assets.settings import Home
 from spare_assets.storage.tables import TableStore
 
@@ -41,6 +44,8 @@ def print_funnels(home: Home, console: Console) -> None:
     store = TableStore(home.tables)
     limits = {s: store.metadata("captions", s).get("limits") for s in funnels if store.exists("captions", s)}
     console.print(table)
+    for warning in _emptied(store, funnels):
+        console.print(warning, style="yellow", highlight=False, markup=False)
     if trials := sorted(source for source, limit in limits.items() if limit):
         console.print(f"trial runs, not all captions: {', '.join(trials)}", highlight=False)
     if store.exists("spare_dataset"):
@@ -53,6 +58,23 @@ def print_funnels(home: Home, console: Console) -> None:
     console.print(f"SQL over every table: {home.catalog}", highlight=False, soft_wrap=True)
 
 
+def _emptied(store: TableStore, funnels: dict[str, list[FunnelStep]]) -> Iterator[str]:
+    """A line for each stage that read something and kept nothing, with the commonest reason and the best score."""
+    verdicts_of = {"spatial_captions": "caption_verdicts"} | dict(CHECKS.values())
+    for source, steps in funnels.items():
+        for step in steps:
+            if not step.read or step.passed:
+                continue
+            line = f"{source}: {step.table} kept none of {step.read:,} {step.unit}"
+            if table := verdicts_of.get(step.table):
+                verdicts = store.scan(table, source)
+                reasons = drop_reasons(verdicts, most=1)["reason"].to_list()
+                best, cut = verdicts.select(pl.col("score").max(), pl.col("threshold").max()).collect().row(0)
+                line += f"; most often: {reasons[0]}" if reasons else ""
+                line += f"; best score {best:.2f} against {cut:.2f}" if best is not None and cut is not None else ""
+            yield line
+
+
 def _funnels(home: Home) -> dict[str, list[FunnelStep]]:
     store = TableStore(home.tables)
     return {source: list(funnel(store, source)) for source in home.settings.sources}
@@ -61,8 +83,7 @@ def _funnels(home: Home) -> dict[str, list[FunnelStep]]:
 def _cell(step: FunnelStep | None) -> str:
     if step is None:
         return "-"
-    passed = sum(count for name, count in step.parts.items() if name in (step.kept, "passed unscored"))
-    text = f"{passed:,} of {step.read:,}"
+    text = f"{step.passed:,} of {step.read:,}"
     extra = ", ".join(f"{count:,} {name}" for name, count in step.parts.items() if count and name in _SHOWN)
     if not step.adds_up:
         extra = "stale: materialize again"

@@ -25,6 +25,11 @@ class FunnelStep:
     kept: str = "kept"
 
     @property
+    def passed(self) -> int:
+        """How many went on, scored or not."""
+        return self.parts.get(self.kept, 0) + self.parts.get("passed unscored", 0)
+
+    @property
     def adds_up(self) -> bool:
         """Whether the parts are all that was read (design, law 1)."""
         return sum(self.parts.values()) == self.read

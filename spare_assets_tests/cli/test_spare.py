@@ -144,6 +144,21 @@ def test_missing_image_folder_is_told_and_stops_nothing(table_profile: Callable[
     assert "no-such-folder" in image["detail"]
 
 
+def test_a_stage_that_keeps_nothing_is_pointed_out(table_profile: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "captions.jsonl").write_text(json.dumps({"text": GOOD, "photo": "a.jpg"}) + "\n")
+    columns = {"caption": "text", "image": "photo"}
+    source = {"columns": columns, "image_folders": {"default": "no-such-folder"}}
+    profile = table_profile(source=source, quality={"alignment": "required"})
+    result = materialize(profile)
+    assert result.exit_code == 0
+    assert "mine: aligned_pairs kept none of" in plain(result)
+    assert "no image: missing" in plain(result)
+    doctor = spare("doctor", "--profile", profile, "--home", tmp_path / "home", "--json")
+    states = {finding["subject"]: finding["verdict"] for finding in json.loads(doctor.output)}
+    assert states["images mine/default"] == "missing"
+    assert states["CLIP"] == "note"
+
+
 def test_missing_prompt_placeholder(table_profile: Callable[..., Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(package_file("prompts"), tmp_path / "prompts"))
     (folder / "write_pairs.md").write_text("Write pairs.")
