@@ -12,6 +12,8 @@ import polars as pl
 
 from spare_assets.quality.verdicts import CHECKS, unscored_rows
 from spare_assets.storage.tables import TableStore
+from spare_assets.synthesis.generation import generation_parts
+from spare_assets.synthesis.spatial_filter import filter_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,10 @@ def funnel(store: TableStore, source: str) -> Iterator[FunnelStep]:
     found = int(store.metadata("captions", source).get("rows_in_source", 0))
     yield FunnelStep("captions", "captions", found, {"read": captions, "quarantined": quarantined}, "read")
     if store.exists("spatial_captions", source):
-        yield FunnelStep("spatial_captions", "captions", captions, filter_parts(store, source), "spatial")
+        parts = filter_parts(store.scan("caption_verdicts", source), store.rows("spatial_captions", source))
+        yield FunnelStep("spatial_captions", "captions", captions, parts, "spatial")
     if store.exists("qa_pairs", source):
-        parts = generation_parts(store, source)
+        parts = generation_parts(store.scan("generation_outcomes", source), store.scan("qa_pairs", source))
         yield FunnelStep("qa_pairs", "captions", store.rows("spatial_captions", source), parts, "with pairs")
     before = "qa_pairs"
     for check, (table, _) in CHECKS.items():
@@ -66,38 +69,13 @@ def funnel_table(store: TableStore, sources: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["source", "stage", "unit", "read", "became"], orient="row")
 
 
-def filter_parts(store: TableStore, source: str) -> dict[str, int]:
-    """Captions kept, dropped and failed by the pre-filter; kept is counted in `spatial_captions` itself."""
-    verdicts = store.scan("caption_verdicts", source)
-    failed, dropped = _counts(
-        verdicts, pl.col("outcome") == "failed", ~pl.col("kept") & (pl.col("outcome") != "failed")
-    )
-    return {"spatial": store.rows("spatial_captions", source), "not spatial": dropped, "failed": failed}
-
-
-def generation_parts(store: TableStore, source: str) -> dict[str, int]:
-    """Captions with pairs, with none, and failed. With pairs is counted in `qa_pairs` itself."""
-    outcomes = store.scan("generation_outcomes", source)
-    failed, none = _counts(
-        outcomes,
-        pl.col("outcome") == "failed",
-        (pl.col("pairs") == 0) & (pl.col("outcome") != "failed"),
-    )
-    with_pairs = store.scan("qa_pairs", source).select(pl.col("caption_id").n_unique()).collect().item()
-    return {"with pairs": with_pairs, "with none": none, "failed": failed}
-
-
 def check_parts(store: TableStore, source: str, check: str) -> dict[str, int]:
     """Pairs kept by a check, of those the ones it passed unscored, and pairs dropped."""
     kept_table, verdict_table = CHECKS[check]
     verdicts = store.scan(verdict_table, source)
-    dropped, unscored = _counts(verdicts, ~pl.col("kept"), pl.col("kept") & unscored_rows())
+    unscored_pairs = (pl.col("kept") & unscored_rows()).sum()
+    dropped, unscored = verdicts.select(a=(~pl.col("kept")).sum(), b=unscored_pairs).collect().row(0)
     parts = {"kept": store.rows(kept_table, source), "dropped": dropped}
     if check == "alignment" and unscored:
         parts = {"kept": parts["kept"] - unscored, "passed unscored": unscored, "dropped": dropped}
     return parts
-
-
-def _counts(frame: pl.LazyFrame, *conditions: pl.Expr) -> tuple[int, ...]:
-    row = frame.select(condition.sum().alias(str(place)) for place, condition in enumerate(conditions)).collect()
-    return tuple(int(value) for value in row.row(0))

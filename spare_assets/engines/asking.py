@@ -56,6 +56,7 @@ class Inquiry:
         self.tally = Tally()
         self._scratch = scratch / f"inquiry-{uuid.uuid4().hex}"
         self._failures: list[Path] = []
+        self._last_error = ""
 
     def __enter__(self) -> Inquiry:
         self._scratch.mkdir(parents=True)
@@ -164,8 +165,6 @@ class Inquiry:
         finally:
             if writer is not None:
                 writer.close()
-
-    _last_error = ""
 
     def _count(self, reply: ChatReply) -> None:
         self.tally.asked += 1

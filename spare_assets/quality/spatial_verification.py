@@ -15,7 +15,12 @@ from spare_assets.engines.chat import ChatRequest
 from spare_assets.quality.samples import verdict_columns
 from spare_assets.storage.schemas import TABLES
 from spare_assets.synthesis.analyst import Analyst
-from spare_assets.synthesis.reply_parsing import parse_flags, parse_yes_no
+from spare_assets.synthesis.reply_parsing import (
+    NEITHER_YES_NOR_NO,
+    parse_flags,
+    parse_yes_no,
+    unreadable_outcome,
+)
 
 _PAIR = ("pair_id", "caption_id", "source", "position")
 JUDGEMENT = pl.Schema(
@@ -79,7 +84,7 @@ def _of_pair(row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     pair = tuple(row[name] for name in _PAIR)
     said = None if row["error"] is not None else parse_yes_no(row["text"])
     if said is None:
-        yield (*pair, None, None, *_unreadable(row, "the reply is neither yes nor no"))
+        yield (*pair, None, None, *unreadable_outcome(row["finish_reason"], row["error"], NEITHER_YES_NOR_NO))
     else:
         yield (*pair, said, row["probability"], "ok", "")
 
@@ -88,7 +93,11 @@ def _of_sample(row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """The judgements on all pairs of a sample, from one flag each."""
     pairs = row["pairs"]
     flags: Sequence[bool] | None = None if row["error"] is not None else parse_flags(row["text"], len(pairs))
-    outcome, reason = _unreadable(row, "the reply does not say yes or no to each pair") if flags is None else ("ok", "")
+    outcome, reason = "ok", ""
+    if flags is None:
+        outcome, reason = unreadable_outcome(
+            row["finish_reason"], row["error"], "the reply does not say yes or no to each pair"
+        )
     for pair, said in zip(pairs, [None] * len(pairs) if flags is None else flags, strict=True):
         yield (
             pair["pair_id"],
@@ -100,10 +109,3 @@ def _of_sample(row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
             outcome,
             reason,
         )
-
-
-def _unreadable(row: Mapping[str, Any], reason: str) -> tuple[str, str]:
-    """Outcome and reason of a reply that says nothing."""
-    if row["error"] is not None:
-        return "failed", row["error"]
-    return ("truncated" if row["finish_reason"] == "length" else "malformed"), reason

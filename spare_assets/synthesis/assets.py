@@ -11,9 +11,9 @@ from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
-from spare_assets.synthesis.generation import generated_pairs, pairs_question
+from spare_assets.synthesis.generation import generated_pairs, generation_parts, pairs_question
 from spare_assets.synthesis.prompts import load_prompts
-from spare_assets.synthesis.spatial_filter import caption_question, caption_verdicts
+from spare_assets.synthesis.spatial_filter import caption_question, caption_verdicts, filter_parts
 
 GROUP = "synthesis"
 CAPTION_BATCH = 1_000
@@ -82,14 +82,9 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 "spatial_captions", captions.join(spatial, on="caption_id", how="semi", maintain_order="left")
             )
             outcomes = verdicts.scan().group_by("outcome", "kept").agg(captions=pl.len()).collect()
-            failed = int(outcomes.filter(pl.col("outcome") == "failed")["captions"].sum())
-            dropped = int(outcomes.filter(~pl.col("kept") & (pl.col("outcome") != "failed"))["captions"].sum())
-            conserve(
-                "spatial_captions",
-                read=rows,
-                parts={"spatial": kept.rows, "not spatial": dropped, "failed": failed},
-            )
-            check_failed("spatial_captions", rows, failed, settings.limits.failed_request_share)
+            parts = filter_parts(verdicts.scan(), kept.rows)
+            conserve("spatial_captions", read=rows, parts=parts)
+            check_failed("spatial_captions", rows, parts["failed"], settings.limits.failed_request_share)
             warn_of_unreadable(context, outcomes)
             stage.note(**tally_metadata(tally), read=rows, kept=kept.rows, dropped=rows - kept.rows)
             yield from stage.publish(
@@ -133,24 +128,12 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             stage.add(pairs.staged, outcomes.staged)
             counts = outcomes.staged.scan().group_by("outcome").agg(captions=pl.len(), pairs=pl.col("pairs").sum())
             by_outcome = counts.sort("captions", descending=True).collect()
-            failed = int(by_outcome.filter(pl.col("outcome") == "failed")["captions"].sum())
-            with_pairs = pairs.staged.scan().select(pl.col("caption_id").n_unique()).collect().item()
-            with_none = (
-                outcomes.staged.scan()
-                .filter((pl.col("pairs") == 0) & (pl.col("outcome") != "failed"))
-                .select(pl.len())
-                .collect()
-                .item()
-            )
-            conserve(
-                "qa_pairs",
-                read=rows,
-                parts={"with pairs": with_pairs, "with none": with_none, "failed": failed},
-            )
+            parts = generation_parts(outcomes.staged.scan(), pairs.staged.scan())
+            conserve("qa_pairs", read=rows, parts=parts)
             conserve("qa_pairs", read=int(by_outcome["pairs"].sum()), parts={"pairs": pairs.staged.rows})
-            check_failed("qa_pairs", rows, failed, settings.limits.failed_request_share)
+            check_failed("qa_pairs", rows, parts["failed"], settings.limits.failed_request_share)
             warn_of_unreadable(context, by_outcome)
-            stage.note(**tally_metadata(tally), read=rows, kept=with_pairs)
+            stage.note(**tally_metadata(tally), read=rows, kept=parts["with pairs"])
             yield from stage.publish(generation_outcomes={"outcomes": count_table(by_outcome)})
 
     return [spatial_captions, qa_pairs]

@@ -51,3 +51,11 @@ def generated_pairs(answers: Iterable[pl.DataFrame], max_pairs: int) -> Iterator
             with_pair_ids(pl.DataFrame(pairs, schema=columns, orient="row")).select(list(pair_schema)),
             pl.DataFrame(outcomes, schema=outcome_schema, orient="row"),
         )
+
+
+def generation_parts(outcomes: pl.LazyFrame, pairs: pl.LazyFrame) -> dict[str, int]:
+    """What spatial captions became: with pairs (counted in the table of pairs), with none, and failed."""
+    failed = pl.col("outcome") == "failed"
+    none, lost = outcomes.select(a=((pl.col("pairs") == 0) & ~failed).sum(), b=failed.sum()).collect().row(0)
+    with_pairs = pairs.select(pl.col("caption_id").n_unique()).collect().item()
+    return {"with pairs": with_pairs, "with none": none, "failed": lost}

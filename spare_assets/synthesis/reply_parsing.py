@@ -100,6 +100,16 @@ def parse_pairs(text: str, finish_reason: str, max_pairs: int) -> ParsedPairs:
     return ParsedPairs(outcome, pairs, ", ".join(reasons))
 
 
+NEITHER_YES_NOR_NO = "the reply is neither yes nor no"
+
+
+def unreadable_outcome(finish_reason: str, error: str | None, reason: str) -> tuple[str, str]:
+    """Outcome and reason of a reply that says nothing: it failed, was cut, or is malformed for `reason`."""
+    if error is not None:
+        return "failed", error
+    return ("truncated" if finish_reason == "length" else "malformed"), reason
+
+
 def parse_yes_no(text: str, choices: Sequence[str] = ("yes", "no")) -> bool | None:
     """Whether a reply says the first choice (or true) not the second (or false); None for neither or both.
 

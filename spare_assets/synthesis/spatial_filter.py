@@ -11,7 +11,7 @@ import polars as pl
 from spare_assets.engines.chat import ChatRequest
 from spare_assets.storage.schemas import TABLES
 from spare_assets.synthesis.analyst import Analyst
-from spare_assets.synthesis.reply_parsing import parse_yes_no
+from spare_assets.synthesis.reply_parsing import NEITHER_YES_NOR_NO, parse_yes_no, unreadable_outcome
 
 
 def caption_question(analyst: Analyst, row: Mapping[str, Any]) -> ChatRequest:
@@ -37,15 +37,20 @@ def caption_verdicts(answers: Iterable[pl.DataFrame], minimum_probability: float
         yield pl.concat([batch.select("caption_id", "source"), verdicts], how="horizontal").cast(schema)
 
 
+def filter_parts(verdicts: pl.LazyFrame, spatial: int) -> dict[str, int]:
+    """What captions became: `spatial` (counted in the table of those kept), not spatial, and failed."""
+    failed = pl.col("outcome") == "failed"
+    dropped, lost = verdicts.select(a=(~pl.col("kept") & ~failed).sum(), b=failed.sum()).collect().row(0)
+    return {"spatial": spatial, "not spatial": dropped, "failed": lost}
+
+
 def judged(row: Mapping[str, Any], minimum_probability: float) -> tuple[bool, float | None, float, str, str]:
     """kept, score, threshold, outcome and reason of one yes-or-no reply."""
     threshold = minimum_probability
-    if row["error"] is not None:
-        return False, None, threshold, "failed", row["error"]
-    answer = parse_yes_no(row["text"])
+    answer = None if row["error"] is not None else parse_yes_no(row["text"])
     if answer is None:
-        outcome = "truncated" if row["finish_reason"] == "length" else "malformed"
-        return False, None, threshold, outcome, "the reply is neither yes nor no"
+        outcome = unreadable_outcome(row["finish_reason"], row["error"], NEITHER_YES_NOR_NO)
+        return False, None, threshold, *outcome
     probability = row["probability"]
     score = float(answer) if probability is None or math.isnan(probability) else probability
     kept = score >= threshold
