@@ -219,6 +219,160 @@ class QualitySettings(Strict):
     minimum_probability: float = Field(0.5, ge=0, le=1, description="Check 5: p(yes) to keep a pair.")
 
 
+class LoraSettings(Strict):
+    """Low-rank adapters on the language model (the paper's 7B recipe; rank, alpha and targets are ours)."""
+
+    rank: int = Field(64, ge=1)
+    alpha: int = Field(128, ge=1)
+    targets: str = Field(
+        r".*language_model.*\.(q|k|v|o|gate|up|down)_proj",
+        description="Modules that get adapters: a regular expression over full names. The vision tower gets none.",
+    )
+    merge: bool = Field(False, description="Store the base with the adapter merged in, instead of the adapter alone.")
+
+
+class RecipeSettings(Strict):
+    """How a model is fine-tuned (paper 3.7, 4.1.2, Tables 5 and 6)."""
+
+    base: str = Field(description="Model to start from: hub id, local folder, or `sandbox`: the shipped one.")
+    revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+    rows: Literal["training_samples", "caption_training_samples"] = Field(
+        "training_samples", description="Which rows it trains on: pairs, or captions alone (the baseline of 4.5.5)."
+    )
+    method: Literal["full", "lora"] = Field("full", description="All weights, or adapters.")
+    lora: LoraSettings = LoraSettings()
+    learning_rate: float = Field(gt=0, description="Peak of the schedule.")
+    batch_size: int = Field(ge=1, description="Rows per optimizer step, over all processes and accumulated steps.")
+    micro_batch_size: int = Field(1, ge=1, description="Rows per forward pass of one process.")
+    epochs: int = Field(2, ge=1, description="Passes over the training rows.")
+    max_steps: int | None = Field(None, ge=1, description="Optimizer steps, instead of what the epochs come to.")
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(1000, ge=0, description="Steps over which the learning rate rises linearly.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("cosine", description="What follows the warm-up.")
+    max_gradient_norm: float = Field(1.0, gt=0)
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="On attention for full fine-tuning (Qwen2-VL has no other), on adapters for LoRA."
+    )
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Number format of the forward pass.")
+    min_pixels: int = Field(3136, ge=1, description="Smaller pictures are enlarged to this many pixels.")
+    max_pixels: int = Field(1_003_520, ge=1, description="Larger pictures are reduced to this many pixels.")
+    system_prompt: str | None = Field(None, description="System message; the chat template's own when absent.")
+    max_length: int = Field(4096, ge=16, description="Longest row in tokens. Longer rows are set aside, never cut.")
+    gradient_checkpointing: bool = False
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = Field(
+        "auto", description="`auto`: flash attention where it is installed and there is a GPU, else sdpa."
+    )
+    liger: bool | None = Field(None, description="Liger kernels; where they are installed when not said.")
+    require_gpu: bool = Field(False, description="Refuse to start without a GPU.")
+    accelerate_config: str | None = Field(
+        None, description="Configuration file of `accelerate launch`, for several processes (DDP, FSDP)."
+    )
+    save_steps: int = Field(200, ge=1, description="Steps between saved states to resume from.")
+    log_steps: int = Field(10, ge=1, description="Steps between reports of loss, learning rate and speed.")
+    loader_processes: int = Field(0, ge=0, description="Processes that read and prepare pictures.")
+    image_cache_megabytes: int = Field(0, ge=0, description="Memory for prepared pictures, for small training sets.")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> RecipeSettings:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} exceeds max_pixels {self.max_pixels}")
+        return self
+
+
+class SearchSettings(Strict):
+    """The hyperparameter search (Tables 5 and 6, "tried"), ranked by held-out loss."""
+
+    enabled: bool = Field(False, description="Whether materializing `hyperparameter_trials` trains anything.")
+    recipe: str = Field(description="Recipe to vary.")
+    tried: dict[str, tuple[Any, ...]] = Field(min_length=1, description="Values to try, by setting of the recipe.")
+    grid: bool = Field(
+        False, description="All combinations. Otherwise one setting at a time is varied from the recipe's own values."
+    )
+    seed: int = 0
+
+
+class TrainingSettings(Strict):
+    """Training rows and recipes (paper 3.7, 4.1)."""
+
+    recipes: dict[str, RecipeSettings] = Field(min_length=1)
+    search: SearchSettings
+    unit: Literal["image", "pair"] = Field(
+        "image", description="One row per image with all its turns, or one row per pair."
+    )
+    held_out_share: float = Field(0.02, ge=0, lt=1, description="Share of images whose rows are held out for the loss.")
+    benign_share: float = Field(
+        0.1, ge=0, lt=1, description="Most of the turns that may be benign pairs: passed checks 1-4, failed check 5."
+    )
+    contamination: Literal["report", "exclude"] = Field(
+        "report", description="What happens to training images that a benchmark uses."
+    )
+    hash_distance: int = Field(
+        4, ge=0, le=64, description="Perceptual hashes that differ in at most so many of 64 bits are of one picture."
+    )
+    caption_instruction: str = Field(
+        "Describe this image in detail.", description="What the caption-trained baseline is asked."
+    )
+
+    @model_validator(mode="after")
+    def _recipes_declared(self) -> TrainingSettings:
+        if self.search.recipe not in self.recipes:
+            raise ValueError(f"search.recipe names {self.search.recipe!r}, which `recipes` does not declare")
+        if unknown := sorted(set(self.search.tried) - set(RecipeSettings.model_fields)):
+            raise ValueError(f"search.tried: a recipe has no setting {', '.join(unknown)}")
+        return self
+
+
+class TrainedModel(Strict):
+    """A model that this graph fine-tunes."""
+
+    kind: Literal["trained"] = "trained"
+    recipe: str
+    seed: int = 0
+
+
+class ReleasedModel(Strict):
+    """A model as released, to compare with."""
+
+    kind: Literal["base"] = "base"
+    model: str = Field(description="Hub id, local folder, or `sandbox`: the shipped one.")
+    revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+
+
+class EndpointModel(Strict):
+    """A model behind an OpenAI-compatible server, by the engine that reaches it."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    engine: str = Field(description="An engine of kind `openai`.")
+
+
+ModelSettings = Annotated[TrainedModel | ReleasedModel | EndpointModel, Field(discriminator="kind")]
+
+
+class BenchmarkSettings(Strict):
+    """Where the files of one benchmark lie."""
+
+    file: str = Field(description="The benchmark's records, relative to the data folder.")
+    images: str | None = Field(None, description="Folder of its images, where the records only name them.")
+
+
+BENCHMARKS = (
+    "vsr",
+    "whats_up_a",
+    "whats_up_b",
+    "threedsr_bench",
+    "realworldqa",
+    "mmmu",
+    "mmbench",
+    "hallusion_bench",
+    "textvqa",
+    "mme",
+)
+"""The ten benchmarks, in the order of the paper's Table 3."""
+
+
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
@@ -240,6 +394,9 @@ class Settings(Strict):
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings
     quality: QualitySettings
+    training: TrainingSettings
+    models: dict[str, ModelSettings] = Field(min_length=1, description="Models to train or score, by model key.")
+    benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")
@@ -251,6 +408,32 @@ class Settings(Strict):
                     f"source key {key!r}: use lower-case letters, digits, - and _, and not {RESERVED_SOURCE!r}"
                 )
         return sources
+
+    @field_validator("models")
+    @classmethod
+    def _model_keys(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for key in models:
+            if not re.fullmatch(SOURCE_KEY, key):
+                raise ValueError(f"model key {key!r}: use lower-case letters, digits, - and _")
+        return models
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks_known(cls, benchmarks: dict[str, BenchmarkSettings]) -> dict[str, BenchmarkSettings]:
+        if unknown := sorted(set(benchmarks) - set(BENCHMARKS)):
+            raise ValueError(f"unknown benchmark {', '.join(unknown)}: use {', '.join(BENCHMARKS)}")
+        return benchmarks
+
+    @model_validator(mode="after")
+    def _models_declared(self) -> Settings:
+        for key, model in self.models.items():
+            if isinstance(model, TrainedModel) and model.recipe not in self.training.recipes:
+                raise ValueError(
+                    f"models.{key} names recipe {model.recipe!r}, which `training.recipes` does not declare"
+                )
+            if isinstance(model, EndpointModel) and not isinstance(self.engines.get(model.engine), OpenAIEngine):
+                raise ValueError(f"models.{key} names engine {model.engine!r}: declare it in `engines`, of kind openai")
+        return self
 
     @model_validator(mode="after")
     def _engines_declared(self) -> Settings:
@@ -371,6 +554,11 @@ class Home:
     def images(self) -> Path:
         """Downloaded images, named by hash."""
         return self.path / "images"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Fine-tuned models, `<model key>/<fingerprint>/`."""
+        return self.path / "checkpoints"
 
     @property
     def dagster(self) -> Path:

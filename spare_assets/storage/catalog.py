@@ -18,6 +18,8 @@ from spare_assets.storage.temporaries import temporary_beside
 _SQL_TYPES: dict[Any, str] = {
     pl.String: "VARCHAR",
     pl.Boolean: "BOOLEAN",
+    pl.UInt8: "UTINYINT",
+    pl.Int64: "BIGINT",
     pl.UInt16: "USMALLINT",
     pl.UInt32: "UINTEGER",
     pl.UInt64: "UBIGINT",
@@ -45,7 +47,7 @@ def rebuild_catalog(path: Path, store: TableStore) -> None:
 def _select(schema: TableSchema, store: TableStore) -> str:
     folder = store.root / schema.name
     if any(folder.glob("[!.]*.parquet")):
-        pattern = "source=*.parquet" if schema.partitioned else "all.parquet"
+        pattern = f"{schema.partition}=*.parquet" if schema.partitioned else "all.parquet"
         return f"FROM read_parquet('{quoted(folder)}/{pattern}', union_by_name = true, hive_partitioning = false)"
     columns = ", ".join(f'NULL::{sql_type(column.dtype)} AS "{column.name}"' for column in schema.columns)
     return f"SELECT {columns} WHERE false"

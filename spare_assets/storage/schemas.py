@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
 PAIR = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32})
+
+TURN = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "benign": pl.Boolean})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,12 @@ class TableSchema:
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    partitioned: bool = True
+    partition: Literal["source", "model"] | None = "source"
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is stored in parts, one file per partition key."""
+        return self.partition is not None
 
     @property
     def names(self) -> list[str]:
@@ -90,6 +98,12 @@ _VERDICT_COLUMNS = (
     _REASON,
 )
 _PAIR_KEY = ("caption_id", "position")
+_TRAINING_IMAGE = (
+    Column("image_path", pl.String, "Absolute path of the image"),
+    Column("image_sha256", pl.String, "Hash of the image's bytes"),
+    Column("width", pl.UInt32, "Pixels, after EXIF rotation"),
+    Column("height", pl.UInt32, "Pixels, after EXIF rotation"),
+)
 
 
 def _pairs(name: str, description: str) -> TableSchema:
@@ -224,7 +238,7 @@ _TABLES = (
             Column("caption", pl.String, "The caption as released"),
             Column("pairs", pl.List(PAIR), "Surviving pairs in generation order"),
         ),
-        partitioned=False,
+        partition=None,
     ),
     TableSchema(
         "dataset_statistics",
@@ -243,7 +257,100 @@ _TABLES = (
             Column("mean_words", pl.Float64, "Mean words over all captions read (Table 1: Words)"),
             Column("pairs", pl.UInt64, "Surviving pairs (Table 1: Gen. Pairs)"),
         ),
-        partitioned=False,
+        partition=None,
+    ),
+    TableSchema(
+        "benchmark_images",
+        "Images of the benchmarks, and which benchmarks could not be checked because theirs are absent.",
+        ("benchmark", "item"),
+        (
+            Column("benchmark", pl.String, "Benchmark key"),
+            Column("item", pl.String, "Record of the benchmark the image belongs to"),
+            Column("status", pl.String, "hashed, id only, or unreadable"),
+            _IMAGE_ID,
+            Column("perceptual_hash", pl.String, "64-bit perceptual hash, hexadecimal; null where no file was at hand"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "contaminated_images",
+        "Images of the dataset that a benchmark uses as well.",
+        ("image_id", "benchmark", "item"),
+        (
+            _IMAGE_ID,
+            Column("benchmark", pl.String, "Benchmark key"),
+            Column("item", pl.String, "Record of the benchmark"),
+            Column("match", pl.String, "id, hash, or id and hash"),
+            Column("distance", pl.UInt8, "Differing bits of the two perceptual hashes; null where one is absent"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "training_samples",
+        "What the model is trained on: one row per image with its question-answer turns (or one per pair).",
+        ("row_id",),
+        (
+            Column("row_id", pl.String, "Identity of the row: the image, and the pair where a row holds one"),
+            Column("part", pl.String, "train or held_out, by image"),
+            _IMAGE_ID,
+            *_TRAINING_IMAGE,
+            Column("turns", pl.List(TURN), "Turns in order; the image goes with the first question"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "caption_training_samples",
+        "What the baseline trained directly on captions sees (paper 4.5.5): same images, captions as answers.",
+        ("row_id",),
+        (
+            Column("row_id", pl.String, "Identity of the row: the image, and the caption where a row holds one"),
+            Column("part", pl.String, "train or held_out, by image"),
+            _IMAGE_ID,
+            *_TRAINING_IMAGE,
+            Column("turns", pl.List(TURN), "One turn per caption; `pair_id` holds the caption's id"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "hyperparameter_trials",
+        "The search of Tables 5 and 6: one row per combination tried, best held-out loss first. Off by default.",
+        ("rank",),
+        (
+            Column("rank", pl.UInt32, "Place by held-out loss, from 1"),
+            Column("recipe", pl.String, "Recipe that was varied"),
+            Column("changed", pl.String, "What differs from the recipe, as JSON"),
+            Column("held_out_loss", pl.Float64, "Mean cross-entropy per answer token of the held-out rows"),
+            Column("training_loss", pl.Float64, "The same over the last reported steps of training"),
+            Column("steps", pl.UInt64, "Optimizer steps"),
+            Column("fingerprint", pl.String, "What decided the result, as a hash"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "checkpoint",
+        "A record for every model: trained here, as released, or behind an endpoint.",
+        ("model",),
+        (
+            Column("model", pl.String, "Model key, the partition"),
+            Column("kind", pl.String, "trained, base or endpoint"),
+            Column("path", pl.String, "Absolute folder of the weights; null where they are the hub's or a server's"),
+            Column("hub_id", pl.String, "Repository on the hub of the model, or of the base an adapter belongs to"),
+            Column("revision", pl.String, "Commit of the repository, or the endpoint's declared revision"),
+            Column(
+                "adapter", pl.String, "Absolute folder of the LoRA adapter to put on the base; null where there is none"
+            ),
+            Column("url", pl.String, "Root of the endpoint's API"),
+            Column("name", pl.String, "Model name the endpoint knows"),
+            Column("recipe", pl.String, "Recipe it was trained by"),
+            Column("seed", pl.Int64, "Seed it was trained with"),
+            Column("min_pixels", pl.UInt32, "Image resolution it was trained at, lower bound in pixels"),
+            Column("max_pixels", pl.UInt32, "Image resolution it was trained at, upper bound in pixels"),
+            Column("system_prompt", pl.String, "System prompt it was trained with"),
+            Column("steps", pl.UInt64, "Optimizer steps of its training"),
+            Column("held_out_loss", pl.Float64, "Mean cross-entropy per answer token of the held-out rows"),
+            Column("fingerprint", pl.String, "Identity of the model: weights and all that decided them"),
+        ),
+        partition="model",
     ),
 )
 

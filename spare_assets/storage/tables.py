@@ -53,7 +53,10 @@ class StagedTable:
 
 
 class TableStore:
-    """The Parquet tables of one home: `<asset>/source=<key>.parquet`, or `<asset>/all.parquet`."""
+    """The Parquet tables of one home: `<asset>/source=<key>.parquet`, or `<asset>/all.parquet`.
+
+    `source` is the partition key throughout; of a table by model it is the model's key.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,8 +65,9 @@ class TableStore:
         """Where a table, or one partition of it, lies."""
         schema = TABLES.get(table)
         if schema is not None and schema.partitioned != (source is not None):
-            raise TableError(f"table {table} is {'' if schema.partitioned else 'not '}partitioned by source")
-        return self.root / table / ("all.parquet" if source is None else f"source={source}.parquet")
+            raise TableError(f"table {table} is partitioned by {schema.partition or 'nothing'}")
+        dimension = schema.partition if schema is not None else "source"
+        return self.root / table / ("all.parquet" if source is None else f"{dimension}={source}.parquet")
 
     def exists(self, table: str, source: str | None = None) -> bool:
         """Whether the table, or this partition of it, is materialized."""
