@@ -202,9 +202,7 @@ def test_rows_do_not_depend_on_how_they_are_read(tmp_path: Path, monkeypatch: py
     chosen = corpus.choose(tmp_path)
     whole = collected(chosen)
     for size in (1, 2, 5):
-        monkeypatch.setattr(
-            samples_module, "read_batches", lambda path, size=size: tables_module.read_batches(path, size)
-        )
+        monkeypatch.setattr(samples_module, "read_batches", partial(read_batches, size=size))
         assert all(left.equals(right) for left, right in zip(collected(chosen), whole, strict=True))
 
 
