@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spare_assets.engines.prompt_encoding import HOLE, PromptEncoder
+from spare_assets.engines.prompt_encoding import HOLE, PromptEncoder, UnencodableTextError
 from spare_assets.settings import RecipeSettings
 from spare_assets.training.order import TrainingError
 
@@ -41,7 +41,8 @@ class EncodedRow:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The chat template around texts: the pieces before, between and behind them. `length` counts their tokens."""
+    """The chat template around texts: the pieces before, between and behind them. `length` counts their tokens and the
+    system prompt's, without the image."""
 
     pieces: tuple[tuple[int, ...], ...]
     length: int
@@ -60,7 +61,6 @@ class RowEncoder:
 
         self._processor = processor
         self._tokenizer = processor.tokenizer
-        self._system = [] if recipe.system_prompt is None else [recipe.system_prompt]
         self._pixels = {"min_pixels": recipe.min_pixels, "max_pixels": recipe.max_pixels}
         self.image_token = int(processor.image_token_id)
         self._added = frozenset(self._tokenizer.added_tokens_decoder)
@@ -68,13 +68,17 @@ class RowEncoder:
         self._holed = copy.deepcopy(self._tokenizer)
         self._holed.add_tokens([AddedToken(HOLE, special=True, normalized=False)])
         self._hole = int(self._holed.convert_tokens_to_ids(HOLE))
+        try:
+            self._system = self.text_tokens([] if recipe.system_prompt is None else [recipe.system_prompt])
+        except UnencodableTextError as error:
+            raise TrainingError(f"system_prompt: {error}") from error
         self._frames: dict[int, _Frame] = {}
         self._sizes: dict[tuple[int, int], int] = {}
 
     def encode(self, turns: Turns, image_tokens: int) -> EncodedRow:
         """Ids and labels of a row, whole. Raises UnencodableTextError for a text with control tokens only."""
         frame = self._frame(len(turns))
-        texts = self.text_tokens([*self._system, *(text for turn in turns for text in turn)])
+        texts = [*self._system, *self.text_tokens([text for turn in turns for text in turn])]
         ids = list(frame.pieces[0])
         labels = [IGNORED] * len(ids)
         for place, (text, piece) in enumerate(zip(texts, frame.pieces[1:], strict=True), start=-len(self._system)):
@@ -141,7 +145,8 @@ class RowEncoder:
             else:
                 pieces[-1].append(int(index))
         self._check(pieces, turns)
-        return _Frame(tuple(map(tuple, pieces)), sum(map(len, pieces)) - 1)
+        length = sum(map(len, pieces)) + sum(map(len, self._system)) - 1
+        return _Frame(tuple(map(tuple, pieces)), length)
 
     def _check(self, pieces: list[list[int]], turns: int) -> None:
         """The template says every text once, shows the picture once, and ends every answer with a control token."""
