@@ -18,6 +18,7 @@ from spare_assets.quality import assets as quality
 from spare_assets.settings import Home, open_home
 from spare_assets.storage.tables import TableStore
 from spare_assets.synthesis import assets as synthesis
+from spare_assets.training import assets as training
 
 
 def build_defs(
@@ -26,12 +27,13 @@ def build_defs(
     resource_overrides: Mapping[str, Any] | None = None,
     executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
-    """The graph of a profile: same assets in all, with the profile's sources as partitions.
+    """The graph of a profile: same assets in all, with the profile's sources and models as partitions.
 
     Raises SettingsError when the profile, or the home it would write to, cannot be used.
     """
     opened = home or open_home(profile)
     sources = dg.StaticPartitionsDefinition(list(opened.settings.sources))
+    models = dg.StaticPartitionsDefinition(list(opened.settings.models))
     # Partitioned checks and selections by text are announced as not final on every load.
     for category in (dg.PreviewWarning, dg.BetaWarning):
         warnings.filterwarnings("ignore", category=category)
@@ -42,6 +44,7 @@ def build_defs(
             *clip.build(opened, sources),
             *quality.build(opened, sources),
             *dataset.build(opened),
+            *training.build(opened, models),
         ],
         asset_checks=conservation_checks.build(opened, sources),
         resources={

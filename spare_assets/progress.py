@@ -22,6 +22,7 @@ class Beat:
     failed: int
     finished: bool
     skipped: int = 0
+    detail: str = ""
 
     @property
     def rate(self) -> float:
@@ -43,6 +44,8 @@ class Beat:
             parts.append(f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
+        if self.detail:
+            parts.append(self.detail)
         if self.finished:
             parts.append(f"done in {self.seconds:,.1f} s")
         elif (left := self.seconds_left) is not None:

@@ -25,6 +25,8 @@ PROFILES = Path(__file__).parent / "profiles"
 HOME_RECORD = "profile.json"
 SHIPPED_CLIP = "sandbox"
 """The value of `clip.model` that names the small model of the package."""
+SHIPPED_VLM = "sandbox"
+"""The value of a recipe's `base` and a model's `model` that names the small vision-language model of the package."""
 SOURCE_KEY = r"^[a-z0-9][a-z0-9_-]*$"
 RESERVED_SOURCE = "total"
 """The row of the statistics that sums all sources."""
@@ -494,12 +496,16 @@ def _beside(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     A model, tokenizer or CLIP counts as a folder when there is one of this name; otherwise it is an id of the hub.
     """
     document = copy.deepcopy(dict(raw))
-    sections = [document, document.get("synthesis"), document.get("clip"), *_mappings(document.get("engines"))]
+    training = document.get("training")
+    recipes = training.get("recipes") if isinstance(training, dict) else None
+    sections = [document, document.get("synthesis"), document.get("clip")]
+    sections += [*_mappings(document.get("engines")), *_mappings(recipes), *_mappings(document.get("models"))]
+    shipped = {SHIPPED_CLIP, SHIPPED_VLM}
     for section in sections:
-        for name in ("data", "prompts", "model", "tokenizer"):
+        for name in ("data", "prompts", "accelerate_config", "model", "tokenizer", "base"):
             if isinstance(section, dict) and isinstance(value := section.get(name), str):
                 path = (folder / Path(value).expanduser()).resolve()
-                if name in ("data", "prompts") or (path.is_dir() and value != SHIPPED_CLIP):
+                if name in ("data", "prompts", "accelerate_config") or (path.is_dir() and value not in shipped):
                     section[name] = str(path)
     return document
 

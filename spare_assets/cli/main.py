@@ -56,6 +56,7 @@ def main() -> None:
     "--select", "selection", default="*", help="Assets, in Dagster's selection syntax, e.g. 'aligned_pairs+'."
 )
 @click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. Default: all.")
+@click.option("--model", "models", multiple=True, help="Only this model key; may be repeated. Default: all.")
 @click.option("--limit", type=click.IntRange(min=1), help="A trial of this many captions per source.")
 @click.option("--replace-full", is_flag=True, help="Let a trial replace tables of all captions.")
 @click.option(
@@ -71,15 +72,25 @@ def materialize(
     home: Home,
     selection: str,
     sources: tuple[str, ...],
+    models: tuple[str, ...],
     limit: int | None,
     replace_full: bool,
     overrides: tuple[str, ...],
     verbose: bool,
 ) -> None:
-    """Run the graph in this process: each source in turn, then what spans them. Resumes where it stopped."""
+    """Run the graph in this process: each source, what spans them, each model. Goes on from where it stopped."""
     from spare_assets.cli.materialize import Materialization
 
-    run = Materialization(home, selection, sources, overrides, limit, replace_full, verbose)
+    run = Materialization(
+        home,
+        selection,
+        sources,
+        models=models,
+        overrides=overrides,
+        limit=limit,
+        replace_full=replace_full,
+        verbose=verbose,
+    )
     try:
         sys.exit(0 if run.execute() else FAILED)
     except KeyboardInterrupt:

@@ -1,11 +1,17 @@
-"""`spare materialize`: the graph in one process, without a daemon, with progress for a person to read."""
+"""`spare materialize`: the graph in one process, without a daemon, with progress for a person to read.
+
+The selected assets run in waves: what is by source for each source, then what spans them, then what is by model for
+each model, then what spans those. A partition that fails does not stop the others of its wave.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -63,35 +69,48 @@ class Terminal:
         self.console.print(f"  {table:<24} {rows:>12,} rows", highlight=False, markup=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Assets that run together, and the partitions they run for one after the other; None where they have none."""
+
+    keys: tuple[dg.AssetKey, ...]
+    partitions: tuple[str | None, ...]
+
+
 class Materialization:
-    """One call of `spare materialize`: a run per source, then one for what spans sources."""
+    """One call of `spare materialize`: a run per wave and partition."""
 
     def __init__(
         self,
         home: Home,
         selection: str,
-        sources: tuple[str, ...],
+        sources: tuple[str, ...] = (),
+        *,
+        models: tuple[str, ...] = (),
         overrides: tuple[str, ...] = (),
         limit: int | None = None,
         replace_full: bool = False,
         verbose: bool = False,
     ) -> None:
         self.home, self.verbose = home, verbose
-        declared = list(home.settings.sources)
-        if unknown := sorted(set(sources) - set(declared)):
-            raise SettingsError(f"unknown source {', '.join(unknown)}: the profile declares {', '.join(declared)}")
-        self.sources = [key for key in declared if not sources or key in sources]
+        settings = home.settings
+        self._partitions: dict[str, tuple[str | None, ...]] = {
+            "source": _chosen("source", tuple(settings.sources), sources),
+            "model": _chosen("model", tuple(settings.models), models),
+            "": (None,),
+        }
         self.defs = build_defs(home=home)
-        self.keys_by_source, self.keys_over_all = self._selected(selection)
+        self.waves = self._waves(self._selected(selection))
         self.config = _overrides(overrides)
         if limit is not None:
             self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
         self._check_overrides()
 
     def execute(self) -> bool:
-        """Run everything selected. A source that fails does not stop the others; True when none did.
+        """Run everything selected. A partition that fails does not stop the others; True when none did.
 
-        Raises KeyboardInterrupt when the run was cancelled or told to end; what was done is kept.
+        A wave in which every partition failed ends the whole. Raises KeyboardInterrupt when the run was cancelled or
+        told to end; what was done is kept.
         """
         terminal = Terminal(Console())
         failures: list[str] = []
@@ -100,15 +119,15 @@ class Materialization:
         stage.listeners.append(terminal)
         try:
             with open_instance(self.home) as instance:
-                failed_sources = 0
-                for source in self.sources if self.keys_by_source else ():
-                    terminal.start(f"[bold]{source}[/bold]")
-                    told = self._run(instance, self.keys_by_source, source)
-                    failed_sources += bool(told)
-                    failures += told
-                if self.keys_over_all and not (self.keys_by_source and failed_sources == len(self.sources)):
-                    terminal.start("[bold]all sources[/bold]")
-                    failures += self._run(instance, self.keys_over_all, None)
+                for wave in self.waves:
+                    failed = 0
+                    for partition in wave.partitions:
+                        terminal.start(f"[bold]{partition or 'over all'}[/bold]")
+                        told = self._run(instance, wave.keys, partition)
+                        failed += bool(told)
+                        failures += told
+                    if failed == len(wave.partitions):
+                        break
         finally:
             terminal.stop()
             stage.listeners.remove(terminal)
@@ -118,7 +137,7 @@ class Materialization:
             terminal.console.print(failure, style="red", highlight=False, markup=False)
         return not failures
 
-    def _run(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey], source: str | None) -> list[str]:
+    def _run(self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...], partition: str | None) -> list[str]:
         self._wait_for_pools(instance, keys)
         job = self.defs.resolve_implicit_global_asset_job_def()
         selected = {key.path[-1] for key in keys}
@@ -131,8 +150,8 @@ class Materialization:
                     "loggers": {"console": {"config": {"log_level": "INFO" if self.verbose else "CRITICAL"}}},
                 },
                 instance=instance,
-                partition_key=source,
-                asset_selection=keys,
+                partition_key=partition,
+                asset_selection=list(keys),
                 raise_on_error=False,
             )
         run = instance.get_run_by_id(result.run_id)
@@ -140,12 +159,12 @@ class Materialization:
             run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED
         ):
             raise KeyboardInterrupt
-        return [] if result.success else _failures(result, source)
+        return [] if result.success else _failures(result, partition)
 
     def _check_overrides(self) -> None:
         """Raises SettingsError for an override that no selected asset reads, or that does not fit."""
         job = self.defs.resolve_implicit_global_asset_job_def()
-        selected = {key.path[-1] for key in (*self.keys_by_source, *self.keys_over_all)}
+        selected = {key.path[-1] for wave in self.waves for key in wave.keys}
         for asset, values in self.config.items():
             if asset not in selected or asset not in {node.name for node in job.nodes}:
                 raise SettingsError(
@@ -161,7 +180,7 @@ class Materialization:
                 if isinstance(value, str):
                     raise SettingsError(f"{asset}.{name} takes a number or true/false, not {value!r}")
 
-    def _wait_for_pools(self, instance: dg.DagsterInstance, keys: list[dg.AssetKey]) -> None:
+    def _wait_for_pools(self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...]) -> None:
         """Wait for another run to leave the pools these assets need: here, where signals are heard, not in Dagster."""
         graph = self.defs.resolve_asset_graph()
         for pool in sorted({pool for key in keys for pool in graph.get(key).pools or ()}):
@@ -173,7 +192,7 @@ class Materialization:
                 time.sleep(_POOL_SECONDS)
                 end_dead_runs(instance, self.home)
 
-    def _selected(self, selection: str) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
+    def _selected(self, selection: str) -> set[dg.AssetKey]:
         graph = self.defs.resolve_asset_graph()
         try:
             chosen = dg.AssetSelection.from_string(_BARE_NAME.sub(r'key:"\1"', selection)).resolve(graph)
@@ -181,9 +200,43 @@ class Materialization:
             raise SettingsError(f"--select {selection!r}: {error}") from error
         if not chosen:
             raise SettingsError(f"--select {selection!r} matches no asset")
-        whole = {key for assets in graph.assets_defs if assets.keys & chosen for key in assets.keys}
-        by_source = [key for key in whole if graph.get(key).partitions_def is not None]
-        return sorted(by_source), sorted(whole - set(by_source))
+        return {key for assets in graph.assets_defs if assets.keys & chosen for key in assets.keys}
+
+    def _waves(self, selected: set[dg.AssetKey]) -> list[Wave]:
+        """The selected assets in as few waves as their order allows, each of one kind of partition."""
+        graph = self.defs.resolve_asset_graph()
+        kinds = {key: self._partition_kind(graph.get(key).partitions_def) for key in selected}
+        waves: list[Wave] = []
+        done: set[dg.AssetKey] = set()
+        for kind in itertools.cycle(("source", "", "model")):
+            if done == selected:
+                return waves
+            wave: set[dg.AssetKey] = set()
+            for key in graph.toposorted_asset_keys:
+                if (
+                    key in selected - done
+                    and kinds[key] == kind
+                    and graph.get(key).parent_keys & selected <= done | wave
+                ):
+                    wave.add(key)
+            # Outputs of one stage run together: it waits for what any of them waits for.
+            whole = {key for key in wave if graph.get(key).execution_set_asset_keys <= wave | done}
+            if whole:
+                waves.append(Wave(tuple(sorted(whole)), self._partitions[kind]))
+                done |= whole
+        return waves
+
+    def _partition_kind(self, partitions: dg.PartitionsDefinition[str] | None) -> str:
+        if partitions is None:
+            return ""
+        names = set(partitions.get_partition_keys())
+        return "source" if names == set(self.home.settings.sources) else "model"
+
+
+def _chosen(kind: str, declared: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := sorted(set(asked) - set(declared)):
+        raise SettingsError(f"unknown {kind} {', '.join(unknown)}: the profile declares {', '.join(declared)}")
+    return tuple(key for key in declared if not asked or key in asked)
 
 
 def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -197,8 +250,8 @@ def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return config
 
 
-def _failures(result: dg.ExecuteInProcessResult, source: str | None) -> list[str]:
-    where = f"{source}: " if source else ""
+def _failures(result: dg.ExecuteInProcessResult, partition: str | None) -> list[str]:
+    where = f"{partition}: " if partition else ""
     lines = []
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:

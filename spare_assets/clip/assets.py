@@ -38,7 +38,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     ) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
             recorded = {"clip": encoder.fingerprint, "prefix": prefix}
-            total = stage.store.rows("qa_pairs", stage.source)
+            total = stage.store.rows("qa_pairs", stage.source_key)
             progress = stage.progress(total)
             rows = question_embeddings(
                 qa_pairs, stage.earlier("question_embeddings", **recorded), encoder, prefix, progress

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from spare_assets.dataset.funnel import FunnelStep, funnel
-from spare_assets.orchestration.stage import only_source
+from spare_assets.orchestration.stage import only_partition
 from spare_assets.settings import Home
 from spare_assets.storage.tables import TableStore
 
@@ -41,7 +41,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetChe
             partitions_def=sources,
         )
         def nothing_lost(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            step = count(only_source(context))
+            step = count(only_partition(context))
             return dg.AssetCheckResult(
                 passed=step.adds_up, metadata={"unit": step.unit, "read": step.read, **step.parts}
             )

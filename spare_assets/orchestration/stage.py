@@ -44,12 +44,12 @@ listeners: list[Listener] = []
 
 
 class Stage:
-    """One run of one asset for one source, or for none. A context manager: what was not published is removed."""
+    """One run of one asset for one partition, or for none. A context manager: what was not published is removed."""
 
     def __init__(self, context: dg.AssetExecutionContext, home: Home, overrides: dg.Config | None = None) -> None:
         self.context, self.home = context, home.claim()
         self.store = TableStore(home.tables)
-        self.source: str | None = only_source(context) if context.assets_def.partitions_def else None
+        self.partition: str | None = only_partition(context) if context.assets_def.partitions_def else None
         self.scratch = temporary_beside(home.scratch / context.op_def.name)
         self._overrides = overrides.model_dump(exclude_defaults=True) if overrides else {}
         self._staged: list[StagedTable] = []
@@ -69,36 +69,43 @@ class Stage:
 
     @property
     def source_key(self) -> str:
-        """The source of a partitioned stage."""
-        assert self.source is not None
-        return self.source
+        """The source, in a stage by source."""
+        assert self.partition is not None
+        return self.partition
+
+    @property
+    def model_key(self) -> str:
+        """The model, in a stage by model."""
+        assert self.partition is not None
+        return self.partition
 
     def earlier(self, table: str, **recorded: str) -> pl.LazyFrame | None:
         """This stage's own table from before, if it was made under the same recorded conditions.
 
         A damaged one counts as absent: this run is what mends it.
         """
-        if not self.store.exists(table, self.source):
+        if not self.store.exists(table, self.partition):
             return None
         try:
-            metadata = self.store.metadata(table, self.source)
+            metadata = self.store.metadata(table, self.partition)
         except TableError as error:
             self.context.log.warning(str(error))
             return None
         same = all(metadata.get(key) == value for key, value in recorded.items())
-        return self.store.scan(table, self.source) if same else None
+        return self.store.scan(table, self.partition) if same else None
 
     def limit_to(self, limit: int | None, *, replace_full: bool) -> None:
         """Declare this run a trial of so many captions. Raises Failure where that would replace a full table."""
         if limit is None:
             return
         self._limits[self.source_key] = limit
-        if self.store.exists("captions", self.source) and not replace_full:
+        if self.store.exists("captions", self.partition) and not replace_full:
             stored = self._stored_limits("captions").get(self.source_key)
             if stored is None or stored > limit:
                 held = "all captions" if stored is None else f"{stored:,} captions"
+                path = self.store.path("captions", self.source_key)
                 raise dg.Failure(
-                    f"{self.store.path('captions', self.source)} holds {held}; a trial of {limit:,} would replace it. "
+                    f"{path} holds {held}; a trial of {limit:,} would replace it. "
                     "Use another home for trials (--home), or say so: --replace-full, or replace_full: true in the "
                     "Launchpad",
                     allow_retries=False,
@@ -106,13 +113,13 @@ class Stage:
 
     def stage(self, table: str, rows: Rows, **recorded: str) -> StagedTable:
         """Write a table beside its place."""
-        staged = self.store.stage(table, self.source, rows, self._recorded(recorded))
+        staged = self.store.stage(table, self.partition, rows, self._recorded(recorded))
         self._staged.append(staged)
         return staged
 
     def writer(self, table: str, **recorded: str) -> TableWriter:
         """A writer for stages that fill several tables at once; hand its `staged` to `add`."""
-        return self.store.writer(table, self.source, self._recorded(recorded))
+        return self.store.writer(table, self.partition, self._recorded(recorded))
 
     def add(self, *staged: StagedTable) -> None:
         """Take staged tables into this publication."""
@@ -127,15 +134,19 @@ class Stage:
         asset = self.context.op_def.name
 
         def tell(beat: Beat) -> None:
-            self.context.log.info(str(beat))
-            for listener in listeners:
-                listener.beat(asset, self.source or "", beat)
+            self.tell(beat)
             if beat.finished:
                 self.note(seconds=beat.seconds, items_per_second=beat.rate)
                 if beat.tokens:
                     self.note(tokens_per_second=beat.tokens / max(beat.seconds, 1e-9))
 
         return Progress(asset, total, tell)
+
+    def tell(self, beat: Beat) -> None:
+        """Say how far the work is, in the run log and to whoever else listens."""
+        self.context.log.info(str(beat))
+        for listener in listeners:
+            listener.beat(self.context.op_def.name, self.partition or "", beat)
 
     def publish(self, **per_table: Mapping[str, Any]) -> Iterator[dg.MaterializeResult[None]]:
         """Rename all staged tables into place and report each.
@@ -149,7 +160,7 @@ class Stage:
         self.refresh_catalog()
         for staged in tables:
             for listener in listeners:
-                listener.published(staged.schema.name, self.source or "", staged.rows)
+                listener.published(staged.schema.name, self.partition or "", staged.rows)
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(staged.schema.name),
                 metadata=self._metadata(staged, per_table.get(staged.schema.name, {})),
@@ -184,19 +195,20 @@ class Stage:
         return limits
 
     def _stored_limits(self, table: str) -> dict[str, int]:
-        if not TABLES[table].partitioned:
-            sources: list[str | None] = [None]
-        else:
-            sources = [self.source] if self.source else list(self.home.settings.sources)
+        every = {"source": list(self.home.settings.sources), "model": list(self.home.settings.models)}
+        dimension = TABLES[table].partition
+        partitions: list[str | None] = [None]
+        if dimension is not None:
+            partitions = [self.partition] if self.partition else [*every[dimension]]
         limits: dict[str, int] = {}
-        for source in sources:
-            if self.store.exists(table, source):
-                limits |= json.loads(self.store.metadata(table, source).get("limits", "{}"))
+        for partition in partitions:
+            if self.store.exists(table, partition):
+                limits |= json.loads(self.store.metadata(table, partition).get("limits", "{}"))
         return limits
 
     def _metadata(self, staged: StagedTable, extra: Mapping[str, Any]) -> dict[str, Any]:
         metadata: dict[str, Any] = {
-            row_count_key(self.source): staged.rows,
+            row_count_key(self.partition): staged.rows,
             "size_bytes": dg.MetadataValue.int(staged.path.stat().st_size),
             "path": dg.MetadataValue.path(str(staged.path)),
             "sample": sample_table(pl.scan_parquet(staged.path)),
@@ -208,15 +220,15 @@ class Stage:
         return metadata | self._notes | dict(extra)
 
 
-def only_source(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
-    """The one source a run is for; a backfill names it as a range of one.
+def only_partition(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
+    """The one partition a run is for; a backfill names it as a range of one.
 
-    Raises Failure for a run over several sources at once.
+    Raises Failure for a run over several at once.
     """
     keys = context.op_execution_context.partition_keys
     if len(keys) != 1:
         raise dg.Failure(
-            f"this run covers {len(keys)} sources ({', '.join(keys)}); launch one run per source",
+            f"this run covers {len(keys)} partitions ({', '.join(keys)}); launch one run for each",
             allow_retries=False,
         )
     return str(keys[0])

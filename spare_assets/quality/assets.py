@@ -267,7 +267,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             survivors = verdicts["spatial"].filter("kept").select(pl.len()).collect().item()
             conserve(
                 "rejected_pairs",
-                read=stage.store.rows("qa_pairs", stage.source),
+                read=stage.store.rows("qa_pairs", stage.source_key),
                 parts={"rejected": rejected.rows, "survivors": survivors},
             )
             by_check = rejected.scan().group_by("check").agg(pairs=pl.len()).sort("pairs", descending=True)

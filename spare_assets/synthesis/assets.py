@@ -68,7 +68,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     ) -> Iterator[dg.MaterializeResult[None]]:
         minimum = synthesis.minimum_probability if config.minimum_probability is None else config.minimum_probability
         with Stage(context, home, config) as stage:
-            rows = stage.store.rows("captions", stage.source)
+            rows = stage.store.rows("captions", stage.source_key)
             analyst = engines.analyst(synthesis.filter_engine)
             with engines.inquiry(synthesis.filter_engine, "judge_caption", stage, stage.progress(rows)) as inquiry:
                 questions = captions.select("caption_id", "source", "caption")
@@ -109,7 +109,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         context: dg.AssetExecutionContext, engines: dg.ResourceParam[Engines], spatial_captions: pl.LazyFrame
     ) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            rows = stage.store.rows("spatial_captions", stage.source)
+            rows = stage.store.rows("spatial_captions", stage.source_key)
             engine = synthesis.generation_engine
             analyst = engines.analyst(engine)
             with (

@@ -43,7 +43,7 @@ class TrainingOrder:
         """Write the order into its work folder; the file."""
         self.work.mkdir(parents=True, exist_ok=True)
         path = self.work / ORDER_FILE
-        document = {name: str(getattr(self, name)) for name in ("base", "rows", "work", "output")}
+        document: dict[str, Any] = {name: str(getattr(self, name)) for name in ("base", "rows", "work", "output")}
         document |= {"model": self.model, "seed": self.seed, "record": self.record}
         document |= {"recipe": self.recipe.model_dump(mode="json")}
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -158,7 +158,7 @@ def test_tightening_asks_nothing_and_imports_no_model_library(copied: Home) -> N
         "import sys; from spare_assets.settings import open_home; "
         "from spare_assets.cli.materialize import Materialization; "
         "home = open_home(sys.argv[1], sys.argv[2]); "
-        "assert Materialization(home, sys.argv[3], (), (sys.argv[4],)).execute(); "
+        "assert Materialization(home, sys.argv[3], overrides=(sys.argv[4],)).execute(); "
         "loaded = {'torch', 'transformers', 'open_clip', 'torchvision'} & set(sys.modules); "
         "assert not loaded, loaded"
     )
@@ -182,7 +182,7 @@ def test_loosening_asks_only_about_the_pairs_newly_let_in(copied: Home) -> None:
     store = TableStore(copied.tables)
     before = {key: set(store.scan("aligned_pairs", key).collect()["pair_id"]) for key in copied.settings.sources}
     replies = stored_replies(copied, "judge_pair")
-    assert Materialization(copied, "aligned_pairs+", (), ("aligned_pairs.minimum_alignment=-1",)).execute()
+    assert Materialization(copied, "aligned_pairs+", overrides=("aligned_pairs.minimum_alignment=-1",)).execute()
     let_in, questions_before = set(), set()
     for key in copied.settings.sources:
         pairs = store.scan("aligned_pairs", key).collect()

@@ -1,0 +1,181 @@
+"""Model keys and what stands behind them: the record of each, where trained ones lie, and the hash they go by.
+
+Belongs here: which folder a model starts from, what decides the outcome of a training and what does not, and the
+records of table `checkpoint`. Training itself does not.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from spare_assets.engines.chat import EngineError
+from spare_assets.engines.weights import find_model, local_folder, weights_fingerprint
+from spare_assets.sandbox import SANDBOX_VLM
+from spare_assets.settings import (
+    SHIPPED_VLM,
+    EndpointModel,
+    Home,
+    OpenAIEngine,
+    RecipeSettings,
+    ReleasedModel,
+    TrainedModel,
+    fingerprint,
+)
+from spare_assets.storage.schemas import TABLES
+from spare_assets.storage.tables import content_hash
+from spare_assets.training.order import OUTCOME_FILE, TrainingError, TrainingOrder, TrainingOutcome
+
+PROGRAM_VERSION = 1
+"""Raise it when equal orders train to another model than before."""
+_DECIDE_NOTHING = {
+    "accelerate_config",
+    "attention",
+    "gradient_checkpointing",
+    "image_cache_megabytes",
+    "liger",
+    "loader_processes",
+    "log_steps",
+    "micro_batch_size",
+    "require_gpu",
+    "save_steps",
+}
+"""Settings of a recipe that change how training is carried out, up to rounding, and not what is trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The weights a recipe or record names: where they lie, what they are called, and their hash."""
+
+    folder: Path
+    name: str
+    revision: str | None
+    fingerprint: str
+
+    @property
+    def hub_id(self) -> str | None:
+        """The repository it came from; None for a folder of this disk or the shipped model."""
+        return self.name if local_folder(self.name, "model") is None and self.name != SHIPPED_VLM else None
+
+
+def base_model(model: str, revision: str | None, setting: str, cache: Path) -> BaseModel:
+    """Find a model, fetching it from the hub where it is not on this disk.
+
+    Raises TrainingError where it cannot be had or holds no safetensors.
+    """
+    name = str(SANDBOX_VLM) if model == SHIPPED_VLM else model
+    try:
+        files = find_model(name, revision, None, setting)
+        return BaseModel(
+            files.folder, model, revision, weights_fingerprint(name, revision, None, "auto", cache, setting=setting)
+        )
+    except EngineError as error:
+        raise TrainingError(str(error)) from error
+
+
+def recipe_identity(recipe: RecipeSettings) -> dict[str, Any]:
+    """What of a recipe decides the model that comes out of it."""
+    return recipe.model_dump(mode="json", exclude=_DECIDE_NOTHING)
+
+
+def training_order(
+    home: Home, key: str, recipe: RecipeSettings, seed: int, rows: Path, dataset: dict[str, str]
+) -> TrainingOrder:
+    """What to train under a model key. `rows` is the Parquet file of training rows, `dataset` its recorded versions.
+
+    Finished models lie in `checkpoints/<key>/<fingerprint>`, states to resume from beside them. Raises TrainingError
+    where the base cannot be had.
+    """
+    base = base_model(recipe.base, recipe.revision, f"the base of {key}", home.path / "weights.json")
+    rows_version = content_hash(rows)
+    identity = fingerprint(PROGRAM_VERSION, recipe_identity(recipe), seed, rows_version, base.fingerprint, length=16)
+    folder = home.checkpoints / key
+    record = {
+        "model": key,
+        "base": base.name,
+        "base_revision": base.revision,
+        "base_fingerprint": base.fingerprint,
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+        "rows": recipe.rows,
+        "rows_version": rows_version,
+        "dataset": dataset,
+        "fingerprint": identity,
+        "program_version": PROGRAM_VERSION,
+    }
+    return TrainingOrder(
+        key, base.folder, rows, folder / f"{identity}.partial", folder / identity, seed, recipe, record
+    )
+
+
+def is_trained(order: TrainingOrder) -> bool:
+    """Whether this very model lies finished in its folder."""
+    return (order.output / OUTCOME_FILE).is_file()
+
+
+def remove_superseded(order: TrainingOrder) -> list[Path]:
+    """Remove states and unfinished work of other settings under the same key; finished models stay.
+
+    A finished model may be in use, or worth comparing with; half-done work of settings that no longer hold is neither.
+    """
+    others = [path for path in order.output.parent.glob("*.partial") if path != order.work]
+    for path in others:
+        shutil.rmtree(path, ignore_errors=True)
+    return others
+
+
+def trained_record(order: TrainingOrder, model: TrainedModel, outcome: TrainingOutcome) -> pl.DataFrame:
+    """The record of a model trained here."""
+    recipe = order.recipe
+    adapter = recipe.method == "lora" and not recipe.lora.merge
+    base = BaseModel(order.base, order.record["base"], order.record["base_revision"], "")
+    return _record(
+        model=order.model,
+        kind="trained",
+        path=str(order.base) if adapter else str(order.output),
+        hub_id=base.hub_id if adapter else None,
+        revision=base.revision if adapter else None,
+        adapter=str(order.output) if adapter else None,
+        recipe=model.recipe,
+        seed=model.seed,
+        min_pixels=recipe.min_pixels,
+        max_pixels=recipe.max_pixels,
+        system_prompt=recipe.system_prompt,
+        steps=outcome.steps,
+        held_out_loss=outcome.held_out_loss,
+        fingerprint=order.record["fingerprint"],
+    )
+
+
+def released_record(key: str, model: ReleasedModel, home: Home) -> pl.DataFrame:
+    """The record of a model as released. Raises TrainingError where it cannot be had."""
+    base = base_model(model.model, model.revision, f"models.{key}.model", home.path / "weights.json")
+    return _record(
+        model=key,
+        kind="base",
+        path=str(base.folder),
+        hub_id=base.hub_id,
+        revision=base.revision,
+        fingerprint=base.fingerprint,
+    )
+
+
+def endpoint_record(key: str, model: EndpointModel, engine: OpenAIEngine) -> pl.DataFrame:
+    """The record of a model behind a server; the URL is no part of its identity."""
+    return _record(
+        model=key,
+        kind="endpoint",
+        revision=engine.revision,
+        url=engine.base_url,
+        name=engine.model,
+        fingerprint=fingerprint("endpoint", engine.model, engine.revision, length=16),
+    )
+
+
+def _record(**values: Any) -> pl.DataFrame:
+    schema = TABLES["checkpoint"].polars()
+    return pl.DataFrame([{name: values.get(name) for name in schema}], schema=schema)
