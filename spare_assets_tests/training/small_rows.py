@@ -52,7 +52,13 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], table: str = "tra
     schema = {column.name: column.dtype for column in TABLES[table].columns}
     filled = []
     for place, given in enumerate(rows):
-        values = {"row_id": f"row-{place}", "part": "train", "image_id": "i", "image_sha256": "s", "image_path": "/p"}
+        values: dict[str, Any] = {
+            "row_id": f"row-{place}",
+            "part": "train",
+            "image_id": "i",
+            "image_sha256": "s",
+            "image_path": "/p",
+        }
         values |= {"width": 84, "height": 56} | dict(given)
         values["turns"] = [
             {"pair_id": f"{place}/{turn}", "question": question, "answer": answer, "benign": False}

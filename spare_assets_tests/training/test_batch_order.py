@@ -84,14 +84,14 @@ def test_fewer_rows_than_a_batch_make_one_batch() -> None:
 
 
 def test_as_a_sampler_every_process_sees_the_same_effective_batches() -> None:
-    from accelerate.data_loader import BatchSamplerShard
+    from accelerate.data_loader import BatchSamplerShard  # type: ignore[import-untyped]
     from torch.utils.data import BatchSampler, DataLoader
 
     lengths = np.random.default_rng(0).integers(50, 1000, 100).astype(np.int32)
     order = BatchOrder(lengths, 8, seed=3)
     order.set_epoch(2)
     expected = epoch_order(lengths, 8, 3, 2).tolist()
-    loader = DataLoader(list(range(100)), batch_size=4, sampler=order)  # type: ignore[arg-type]
+    loader: DataLoader[int] = DataLoader(list(range(100)), batch_size=4, sampler=order)  # type: ignore[arg-type]
     assert [int(index) for batch in loader for index in batch] == expected
     assert len(order) == len(expected) == 96
     of_ranks = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,12 @@ def test_lengths_are_counted_once(table: Path, processor: Any, tmp_path: Path, m
     first = TrainingRows(table, "train", processor, recipe(), tmp_path / "scratch")
     counted: list[int] = []
     real = RowEncoder.text_tokens
-    monkeypatch.setattr(RowEncoder, "text_tokens", lambda self, texts: counted.append(1) or real(self, texts))
+
+    def counting(self: RowEncoder, texts: Sequence[str]) -> list[list[int]]:
+        counted.append(len(texts))
+        return real(self, texts)
+
+    monkeypatch.setattr(RowEncoder, "text_tokens", counting)
     # Neither a limit nor what has no part in a row's length asks for a new count.
     for same in (recipe(), recipe(max_length=100), recipe(learning_rate=1.0, batch_size=8)):
         again = TrainingRows(table, "train", processor, same, tmp_path / "scratch")
@@ -169,7 +175,7 @@ def test_rows_travel_to_loader_processes(table: Path, processor: Any, tmp_path: 
     collator = AnswerOnlyCollator(processor, recipe())
     here = [collator([rows[index], rows[index + 1]]) for index in range(0, 8, 2)]
     fork = multiprocessing.get_context("fork") if sys.platform == "linux" else None
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         rows,  # type: ignore[arg-type]
         batch_size=2,
         sampler=range(8),
