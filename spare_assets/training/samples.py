@@ -125,6 +125,7 @@ def choose_turns(
     }
     turns, caption_turns = scratch / "turns.parquet", scratch / "caption_turns.parquet"
     with duckdb.connect(config=duckdb_limits(scratch)) as connection:
+        connection.execute("SET enable_progress_bar = false")
         for name, frame in inputs.items():
             path = scratch / f"{name}.parquet"
             frame.sink_parquet(path)

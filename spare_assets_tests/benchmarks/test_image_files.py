@@ -147,7 +147,9 @@ def test_several_images_of_a_record_are_rows_of_their_own(tmp_path: Path, write:
 
 def test_an_image_goes_by_the_name_another_corpus_knows(tmp_path: Path) -> None:
     coco = "http://images.cocodataset.org/val2017/000000000785.jpg"
-    path = tsv(tmp_path / "a.tsv", ["index", "image", "image_url"], [["1", encoded(picture()), coco]])
+    path = tsv(
+        tmp_path / "a.tsv", ["index", "image", "image_path", "image_url"], [["1", encoded(picture()), "1.png", coco]]
+    )
     assert found("threedsr_bench", path)[0].image_id == "coco:785"
     path = tsv(tmp_path / "b.tsv", ["index", "image", "image_id"], [["1", encoded(picture()), "000595fe6fee6369"]])
     assert found("textvqa", path)[0].image_id == "open_images:000595fe6fee6369"
@@ -186,6 +188,12 @@ def test_a_json_list_names_files_with_or_without_its_data_folder(tmp_path: Path,
     (tmp_path / "a.json").write_text(json.dumps(records))
     rows = found("whats_up_a", tmp_path / "a.json", tmp_path)
     assert [(row.item, row.status) for row in rows] == [("1", "hashed"), ("2", "id only"), ("line 3", "unreadable")]
+
+
+def test_a_file_of_the_same_name_elsewhere_is_another(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "r.json").write_text(json.dumps([{"image_path": "other/a.png"}]))
+    assert [row.status for row in found("mme", tmp_path / "r.json", tmp_path)] == ["id only"]
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "x\0y", "n" * 5000, "data"])
