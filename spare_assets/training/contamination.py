@@ -52,7 +52,7 @@ def close_hashes(
     """Pairs of 64-bit hashes that differ in at most `distance` bits: place in `these`, in `those`, bits.
 
     Every pair is looked at, in blocks that stay in the processor's cache: exact at any distance, and 1.6 million by
-    20,000 take some 25 seconds on one core. `advance` hears how many of `these` were compared since.
+    20,000 take about half a minute on one free core. `advance` hears how many of `these` were compared since.
     """
     for start in range(0, len(these), _BLOCK):
         block = these[start : start + _BLOCK]
@@ -76,7 +76,7 @@ def contaminated_images(
 
     `images` are the `images` tables of all sources, concatenated: an image with several files is compared by each,
     and the smallest distance counts. `match` says hash where the hashes differ in at most `distance` bits and
-    neither picture is flat. Some 100 bytes of memory per image of the dataset; `advance` hears how many distinct
+    neither picture is flat. Some 250 bytes of memory per image of the dataset; `advance` hears how many distinct
     hashes of it were compared since (`distinct_hashes` tells of how many).
     """
     ours = images.select("image_id", ours=_bits()).unique().collect()
