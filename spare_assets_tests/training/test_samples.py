@@ -224,7 +224,7 @@ _captions = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(captions=_captions, more=_captions, share=st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9]), exclude=st.booleans())
 def test_whatever_comes_in_is_accounted_for(captions: Any, more: Any, share: float, exclude: bool) -> None:
     changed: dict[str, Any] = {"benign_share": share, "held_out_share": 0.5}
