@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import psutil
 import yaml
@@ -114,7 +115,7 @@ def watch_lifeline() -> None:
         threading.Thread(target=_end_with, args=(path,), name="lifeline", daemon=True).start()
 
 
-def end_process(code: int) -> None:
+def end_process(code: int) -> NoReturn:
     """End this process and its children now: no clean-up, no unwinding."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -19,9 +19,10 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -119,7 +120,6 @@ def carry_out(order: TrainingOrder, reports: Reports) -> None:
         _publish(order, outcome, model, processor, weights)
         states.remove()
         reports.notice(f"{order.model}: trained, {order.output}")
-    trainer.accelerator.end_training()
 
 
 def _accumulated_batches(order: TrainingOrder, processes: int) -> int:
@@ -167,6 +167,7 @@ def _trainer_settings(order: TrainingOrder, accumulated: int, states: Path) -> A
         optim=optimizer_name(recipe),
         bf16=recipe.dtype == "bfloat16",
         use_cpu=not has_gpu,
+        ddp_find_unused_parameters=False,
         ddp_backend=None if has_gpu or "WORLD_SIZE" not in os.environ else "gloo",
         seed=order.seed,
         remove_unused_columns=False,
@@ -481,5 +482,18 @@ def _publish(order: TrainingOrder, outcome: TrainingOutcome, model: Any, process
     sync(parent)
 
 
+def _run() -> NoReturn:
+    """The program's life. It ends without unwinding: taking a group of gloo processes apart can wait for ever."""
+    code = 1
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end_process(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()
