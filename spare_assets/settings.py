@@ -96,6 +96,12 @@ class RuleBasedEngine(Strict):
         le=1,
         description="Share of captions for which it makes the slips language models make; for the sandbox only.",
     )
+    asides: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of captions of which it also asks what is not spatial, as language models do.",
+    )
 
 
 class TransformersEngine(Strict):
@@ -520,7 +526,7 @@ def fingerprint(*values: Any, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-_IDENTITY = {"kind", "model", "revision", "gguf_file", "tokenizer", "dtype", "slips"}
+_IDENTITY = {"kind", "model", "revision", "gguf_file", "tokenizer", "dtype", "slips", "asides"}
 
 
 def engine_identity(engine: EngineSettings) -> dict[str, Any]:

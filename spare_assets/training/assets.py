@@ -14,7 +14,7 @@ from spare_assets.orchestration.tables import table_outs
 from spare_assets.orchestration.training_process import run_training
 from spare_assets.settings import EndpointModel, Home, OpenAIEngine, RecipeSettings, TrainedModel, fingerprint
 from spare_assets.storage.conservation import conserve
-from spare_assets.storage.tables import content_hash
+from spare_assets.storage.tables import StagedTable, content_hash
 from spare_assets.training.checkpoints import (
     endpoint_record,
     is_trained,
@@ -125,8 +125,9 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             counts = chosen.counts
             rows = stage.stage("training_samples", chosen.samples())
             caption_rows = stage.stage("caption_training_samples", chosen.caption_samples())
-            turns = rows.scan().select(pl.col("turns").list.len().sum()).collect().item() or 0
+            turns, caption_turns = (staged_turns(staged) for staged in (rows, caption_rows))
             conserve("training_samples", read=counts.offered, parts=counts.parts | {"turns": turns})
+            conserve("caption_training_samples", read=counts.captions, parts={"turns": caption_turns})
             if not turns:
                 raise dg.Failure(
                     f"of {counts.offered:,} pairs none can be trained on: {json.dumps(counts.parts)}",
@@ -238,6 +239,11 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         return present
 
     return [benchmark_images_asset, contaminated_images_asset, training_samples, hyperparameter_trials, checkpoint]
+
+
+def staged_turns(rows: StagedTable) -> int:
+    """Turns in training rows."""
+    return int(rows.scan().select(pl.col("turns").list.len().sum()).collect().item() or 0)
 
 
 def training_metadata(order: TrainingOrder, outcome: TrainingOutcome) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from time import perf_counter
 from spare_assets.engines.chat import ChatReply, ChatRequest, EngineError
 from spare_assets.engines.rule_based.judge import asks_about_space
 from spare_assets.engines.rule_based.questions import write_pairs
-from spare_assets.engines.rule_based.slips import add_slips
+from spare_assets.engines.rule_based.slips import add_asides, add_slips
 from spare_assets.relations import taxonomy
 
 
@@ -24,13 +24,15 @@ class RuleBasedEngine:
 
     Tasks: `judge_caption` and `judge_pair` answer "yes" or "no", `write_pairs` a JSON list of question and answer,
     `judge_pairs` a JSON object of flags. A text that cannot be read gets "no" or an empty list. `slips` in [0, 1] is
-    the share of captions whose pairs get mistakes added, for trying out the checks.
+    the share of captions whose pairs get mistakes added, for trying out the checks; `asides` that of captions that
+    get true pairs added which are not about space.
     """
 
-    def __init__(self, slips: float = 0.0) -> None:
-        if not 0 <= slips <= 1:
-            raise ValueError(f"slips is a share between 0 and 1, not {slips}")
-        self._slips = slips
+    def __init__(self, slips: float = 0.0, asides: float = 0.0) -> None:
+        for name, share in (("slips", slips), ("asides", asides)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share between 0 and 1, not {share}")
+        self._slips, self._asides = slips, asides
         self._tasks: dict[str, Callable[[str], str]] = {
             "judge_caption": _judge_caption,
             "write_pairs": self._write_pairs,
@@ -41,7 +43,7 @@ class RuleBasedEngine:
     @property
     def fingerprint(self) -> str:
         """Changes with the grammar's source and with the settings."""
-        return f"rule-based:{_grammar_version()}:slips={self._slips:g}"
+        return f"rule-based:{_grammar_version()}:slips={self._slips:g}:asides={self._asides:g}"
 
     def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         """One reply per request, in order, each made when it is asked for. EngineError for an unknown task."""
@@ -67,7 +69,7 @@ class RuleBasedEngine:
         """Nothing is held."""
 
     def _write_pairs(self, caption: str) -> str:
-        pairs = add_slips(caption, write_pairs(caption), self._slips)
+        pairs = add_asides(caption, add_slips(caption, write_pairs(caption), self._slips), self._asides)
         return json.dumps([pair._asdict() for pair in pairs], ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
-"""Slips that language models are known for, added to written pairs so that the sandbox's checks have work to do.
+"""What language models add to the pairs they are asked for, so that the sandbox's checks have work to do.
 
-Which captions get which slips depends on the caption alone. The pairs themselves are never changed, and nothing here
-is used unless an engine is asked for slips.
+Slips are the mistakes they are known for; asides are true pairs that are not about space (paper 4.5.2: benign). Which
+captions get which depends on the caption alone. The pairs themselves are never changed, and nothing here is used
+unless an engine is asked for it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _ABSENT_THINGS = (
 _COLOURED = re.compile(
     r"\b(red|orange|yellow|green|blue|purple|brown|black|white|pink|grey|gray)(?: and \w+)? ([a-z]+)\b"
 )
+_MOST_ASIDES = 3
 _PLACE_QUESTION = re.compile(r"^(?:What|Who) is ")
 
 
@@ -49,6 +51,19 @@ def add_slips(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
         if slip is not None:
             slipped.insert(slipped.index(pairs[position]) + 1, slip)
     return slipped
+
+
+def add_asides(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
+    """The pairs, and for a `share` of captions the colours of up to three things after them."""
+    rng = random.Random(hashlib.sha256(b"asides:" + caption.encode("utf-8", "surrogatepass")).digest())
+    if not pairs or rng.random() >= share:
+        return pairs
+    colours: dict[str, set[str]] = {}
+    for colour, thing in _COLOURED.findall(caption.lower()):
+        colours.setdefault(thing, set()).add(colour)
+    plain = [(thing, *found) for thing, found in sorted(colours.items()) if len(found) == 1]
+    chosen = rng.sample(plain, min(len(plain), _MOST_ASIDES))
+    return [*pairs, *(_colour_pair(colour, thing) for thing, colour in chosen)]
 
 
 def _repetition(caption: str, pair: Pair, rng: random.Random) -> Pair | None:
@@ -89,6 +104,10 @@ def _not_spatial(caption: str, pair: Pair, rng: random.Random) -> Pair | None:
     if not coloured:
         return None
     colour, thing = rng.choice(coloured)
+    return _colour_pair(colour, thing)
+
+
+def _colour_pair(colour: str, thing: str) -> Pair:
     return Pair(f"What colour is the {thing}?", colour)
 
 

@@ -14,7 +14,7 @@ from spare_assets.engines.chat import ChatEngine, ChatMessage, ChatReply, ChatRe
 from spare_assets.engines.rule_based import RuleBasedEngine
 from spare_assets.engines.rule_based.judge import asks_about_space
 from spare_assets.engines.rule_based.questions import Pair, write_pairs
-from spare_assets.engines.rule_based.slips import add_slips
+from spare_assets.engines.rule_based.slips import add_asides, add_slips
 from spare_assets.relations.taxonomy import KEYWORDS
 from spare_assets.sandbox.corpora import describe
 from spare_assets.sandbox.scenes import make_scene, scene_seed
@@ -89,6 +89,7 @@ def test_fingerprint_tells_settings_apart() -> None:
     assert RuleBasedEngine().fingerprint == RuleBasedEngine().fingerprint
     assert RuleBasedEngine().fingerprint.startswith("rule-based:")
     assert RuleBasedEngine().fingerprint != RuleBasedEngine(slips=0.5).fingerprint
+    assert RuleBasedEngine().fingerprint != RuleBasedEngine(asides=0.5).fingerprint
     with pytest.raises(ValueError, match="between 0 and 1"):
         RuleBasedEngine(slips=2)
 
@@ -173,6 +174,24 @@ def test_slips_are_of_four_kinds_about_equally() -> None:
         kinds["repetition"] += len(add_slips(caption, pairs, 1.0)) - len(set(add_slips(caption, pairs, 1.0)))
     assert set(kinds) == {"repetition", "talk", "ungrounded", "colour"}
     assert max(kinds.values()) < 1.5 * min(kinds.values())
+
+
+def test_asides_are_true_and_not_spatial_and_come_last() -> None:
+    captions = [caption for caption in sandbox_captions(200) if write_pairs(caption)]
+    told = 0
+    for caption in captions:
+        pairs = write_pairs(caption)
+        assert add_asides(caption, pairs, 0) == pairs
+        more = add_asides(caption, pairs, 0.5)
+        assert more[: len(pairs)] == pairs
+        for question, answer in more[len(pairs) :]:
+            assert not asks_about_space(question)
+            thing = question.removeprefix("What colour is the ").removesuffix("?")
+            assert f"{answer} {thing}" in caption
+        told += len(more) > len(pairs)
+    assert 0.4 < told / len(captions) < 0.6
+    two_cups = "A red cup is left of a blue cup."
+    assert add_asides(two_cups, [Pair("Where is the red cup?", "left")], 1.0) == [Pair("Where is the red cup?", "left")]
 
 
 def kind_of(caption: str, slip: Pair) -> str:
