@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import copy
 import importlib
-import importlib.util
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -208,9 +208,6 @@ def _with_adapters(model: Any, recipe: RecipeSettings, seed: int) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    if recipe.gradient_checkpointing:
-        # Under a frozen embedding nothing else would ask for gradients of a checkpointed block.
-        model.enable_input_require_grads()
     settings = LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
@@ -242,7 +239,7 @@ def _use_liger(model: Any, demanded: bool) -> None:
 def _liger_runs() -> bool:
     import torch
 
-    return torch.cuda.is_available() and importlib.util.find_spec("liger_kernel") is not None
+    return torch.cuda.is_available() and find_spec("liger_kernel") is not None
 
 
 def _flash_attention_runs() -> bool:
@@ -253,5 +250,5 @@ def _flash_attention_runs() -> bool:
 
 
 def _installed(package: str, setting: str, instead: str) -> None:
-    if importlib.util.find_spec(package) is None:
+    if find_spec(package) is None:
         raise TrainingError(f"{setting} needs the package {package}: pip install {package}, or set {instead}")

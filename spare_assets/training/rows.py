@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from spare_assets import settings as profile
 from spare_assets.engines.prompt_encoding import UnencodableTextError
+from spare_assets.progress import Progress
 from spare_assets.settings import RecipeSettings
 from spare_assets.storage.temporaries import temporary_beside
 from spare_assets.training.order import TrainingError
@@ -178,11 +179,16 @@ def _batches(path: Path, part: str) -> Iterator[dict[str, list[Any]]]:
         table = pq.ParquetFile(path)
         if missing := sorted(set(COLUMNS) - set(table.schema_arrow.names)):
             raise TrainingError(f"training rows {path}: no column {', '.join(missing)}; materialize {path.stem} again")
+        # Of a million rows this takes minutes, the once.
+        progress = Progress(
+            f"counting tokens of {part} rows", table.metadata.num_rows, lambda beat: log.info("%s", beat)
+        )
         for batch in table.iter_batches(batch_size=_ROWS_READ_TOGETHER, columns=list(COLUMNS)):
             # Not batch.filter: it does not take every string type that writers use.
             chosen = [index for index, value in enumerate(batch.column("part").to_pylist()) if value == part]
             if chosen:
                 yield batch.take(pa.array(chosen)).to_pydict()
+            progress.advance(batch.num_rows)
     except pa.ArrowInvalid as error:
         raise TrainingError(f"training rows {path}: not readable as Parquet ({error})") from error
 
