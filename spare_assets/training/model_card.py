@@ -68,7 +68,9 @@ def escaped(value: Any) -> str:
 
 def _settings(order: TrainingOrder) -> dict[str, Any]:
     recipe = order.recipe.model_dump(mode="json")
-    adapters = recipe.pop("lora") if order.recipe.method == "lora" else {}
+    adapters = recipe.pop("lora")
+    if order.recipe.method == "full":
+        adapters = {}
     return {"seed": order.seed, **recipe, **{f"lora.{name}": value for name, value in adapters.items()}}
 
 

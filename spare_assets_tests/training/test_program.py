@@ -53,7 +53,7 @@ RELATIVE = 1e-4
 def _one_thread() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("ACCELERATE_USE_CPU", "true")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
         yield
 
 
