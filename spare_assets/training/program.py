@@ -89,13 +89,12 @@ def carry_out(order: TrainingOrder, reports: Reports) -> None:
     check_recipe(order.recipe)
     _no_loading_bars()
     model, processor = load_for_training(order.base, order.recipe, order.seed)
-    states = SavedStates(order.work / "states")
+    states, scratch = SavedStates(order.work / "states"), order.work / "rows"
     settings = _trainer_settings(order, accumulated, states.folder)
     first = settings.process_index == 0
     with settings.main_process_first(desc="reading rows"):
         train, held_out = (
-            TrainingRows(order.rows, part, processor, order.recipe, order.work / "rows")
-            for part in ("train", "held_out")
+            TrainingRows(order.rows, part, processor, order.recipe, scratch) for part in ("train", "held_out")
         )
         if first:
             states.drop_torn()
@@ -119,6 +118,7 @@ def carry_out(order: TrainingOrder, reports: Reports) -> None:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         _publish(order, outcome, model, processor, weights)
         states.remove()
+        shutil.rmtree(scratch, ignore_errors=True)
         reports.notice(f"{order.model}: trained, {order.output}")
 
 
