@@ -4,21 +4,21 @@ Belongs here: the command, the lifeline that ties every process to the one that 
 the program does, and who wants it done, are not known here. Nothing here imports Dagster or a model library.
 
 The lifeline is a named pipe whose writing end the starting process holds open and never writes to. Every process of
-the run waits to read from it; its end, which the system brings about however the holder dies, ends them. It goes by
-name because `accelerate launch` closes inherited descriptors and gives each rank a session of its own, which a signal
-to the group does not reach either.
+the run has a watcher that waits to read from it; its end, which the system brings about however the holder dies, ends
+them. It goes by name because `accelerate launch` closes inherited descriptors and gives each rank a session of its
+own, which a signal to the group does not reach either.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +35,7 @@ LIFELINE_VARIABLE = "SPARE_LIFELINE"
 GRACE_SECONDS = 4.0
 """What a process has between the request to end and being killed."""
 _KILL_SECONDS = 4.0
+_LOOK_SECONDS = 1.0
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "TOKENIZERS_PARALLELISM": "false",
@@ -107,12 +108,18 @@ def last_lines(output: Path, count: int = 20) -> str:
 
 
 def watch_lifeline() -> None:
-    """End this process when the one that started the run is gone; nothing where no lifeline was given.
+    """Have this process killed, with its children, when the one that started the run is gone.
 
-    Its own child processes end with it. Called once, early, by every process of a run.
+    Nothing where no lifeline was given. Called once, first of all, by every process of a run. The watch is kept by a
+    process: a thread here would wait for the interpreter's lock, which compiled code may hold for ever.
     """
-    if path := os.environ.get(LIFELINE_VARIABLE):
-        threading.Thread(target=_end_with, args=(path,), name="lifeline", daemon=True).start()
+    path = os.environ.get(LIFELINE_VARIABLE)
+    watched = os.getpid()
+    if path and os.fork() == 0:
+        try:
+            _watch(path, watched)
+        finally:
+            os._exit(0)
 
 
 def end_process(code: int) -> NoReturn:
@@ -123,17 +130,34 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _end_with(path: str) -> None:
+def _watch(path: str, watched: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(FileNotFoundError):
-        # Opened without waiting: where the holder is gone already, the read below ends at once.
         end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        os.set_blocking(end, True)
-        os.read(end, 1)
+        while _held(end):
+            select.select([end], [], [], _LOOK_SECONDS)
+            if os.getppid() != watched:
+                return
     with contextlib.suppress(OSError):
         # The holder had no time to remove it.
         Path(path).unlink()
         Path(path).parent.rmdir()
-    end_process(128 + signal.SIGHUP)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(watched)
+        for member in [process, *process.children(recursive=True)]:
+            if member.pid != os.getpid():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+
+
+def _held(end: int) -> bool:
+    """Whether someone holds the other end of a pipe that nobody writes to."""
+    try:
+        os.read(end, 1)
+    except BlockingIOError:
+        return True
+    return False
 
 
 class _Lifeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,13 +28,14 @@ print("ready", flush=True)
 time.sleep(60)
 """
 WATCHING = """
-import multiprocessing, os, sys, time
+import ctypes, multiprocessing, os, sys, time
 from spare_assets.training.process_group import watch_lifeline
 watch_lifeline()
 if __name__ == "__main__":
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)).start()
     open(sys.argv[1], "w").write(os.environ["SPARE_LIFELINE"])
-    time.sleep(60)
+    # Compiled code that waits and keeps the interpreter's lock.
+    ctypes.PyDLL(None).sleep(60)
 """
 PARENT = """
 import sys
@@ -129,7 +131,7 @@ def test_killing_the_parent_ends_all(tmp_path: Path) -> None:
     told = tmp_path / "lifeline"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, WATCHING, str(told), str(tmp_path / "out.txt")])
     lifeline = wait_for(told)
-    assert len(members(lifeline)) == 2
+    assert len(members(lifeline)) == 3, "the process, its child, and the watcher"
     parent.kill()
     parent.wait()
     until = time.monotonic() + 5
@@ -137,6 +139,20 @@ def test_killing_the_parent_ends_all(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert not members(lifeline)
     assert not Path(lifeline).parent.exists()
+
+
+def test_the_watch_ends_with_the_watched(tmp_path: Path) -> None:
+    lifeline = tmp_path / "lifeline"
+    os.mkfifo(lifeline)
+    held = os.open(lifeline, os.O_RDWR)
+    code = "from spare_assets.training.process_group import watch_lifeline; watch_lifeline(); print('gone')"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, LIFELINE_VARIABLE: str(lifeline)}, check=True)
+    until = time.monotonic() + 5
+    while members(str(lifeline)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not members(str(lifeline))
+    assert lifeline.exists(), "another's lifeline is left alone"
+    os.close(held)
 
 
 def test_one_process_needs_no_launcher(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ def test_two_processes_follow_one_and_die_with_their_parent(
     while last_step(order) < SAVE_STEPS + 1:
         assert time.monotonic() < until, last_lines(order.work / "printed.txt")
         time.sleep(0.02)
-    assert len(members(tmp_path)) >= 5, "a launcher, two ranks, a loader of each"
+    assert len(members(tmp_path)) >= 7, "a launcher, two ranks, a loader and a watcher of each"
     parent.kill()
     parent.wait()
     until = time.monotonic() + 8
