@@ -305,8 +305,8 @@ class SearchSettings(Strict):
 class TrainingSettings(Strict):
     """Training rows and recipes (paper 3.7, 4.1)."""
 
-    recipes: dict[str, RecipeSettings] = Field(min_length=1)
-    search: SearchSettings
+    recipes: dict[str, RecipeSettings] = Field(default_factory=dict, description="Ways to train, by name.")
+    search: SearchSettings | None = None
     unit: Literal["image", "pair"] = Field(
         "image", description="One row per image with all its turns, or one row per pair."
     )
@@ -326,6 +326,8 @@ class TrainingSettings(Strict):
 
     @model_validator(mode="after")
     def _recipes_declared(self) -> TrainingSettings:
+        if self.search is None:
+            return self
         if self.search.recipe not in self.recipes:
             raise ValueError(f"search.recipe names {self.search.recipe!r}, which `recipes` does not declare")
         if unknown := sorted(set(self.search.tried) - set(RecipeSettings.model_fields)):
@@ -402,8 +404,10 @@ class Settings(Strict):
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings
     quality: QualitySettings
-    training: TrainingSettings
-    models: dict[str, ModelSettings] = Field(min_length=1, description="Models to train or score, by model key.")
+    training: TrainingSettings = TrainingSettings()
+    models: dict[str, ModelSettings] = Field(
+        default_factory=dict, description="Models to train or to compare with, by model key."
+    )
     benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
 

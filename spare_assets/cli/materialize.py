@@ -221,9 +221,9 @@ class Materialization:
                     wave.add(key)
             # Outputs of one stage run together: it waits for what any of them waits for.
             whole = {key for key in wave if graph.get(key).execution_set_asset_keys <= wave | done}
-            if whole:
+            if whole and self._partitions[kind]:
                 waves.append(Wave(tuple(sorted(whole)), self._partitions[kind]))
-                done |= whole
+            done |= whole
         return waves
 
     def _partition_kind(self, partitions: dg.PartitionsDefinition[str] | None) -> str:

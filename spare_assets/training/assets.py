@@ -144,12 +144,15 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             )
             yield from stage.publish(caption_training_samples={"rows": caption_rows.rows})
 
+    search = training.search
+    searched = [search.model_dump(mode="json"), recipes[search.recipe]] if search else []
+
     @dg.multi_asset(
         name="hyperparameter_trials",
         outs=table_outs(
             "hyperparameter_trials",
             group=GROUP,
-            code_version=fingerprint(1, training.search.model_dump(mode="json"), recipes[training.search.recipe]),
+            code_version=fingerprint(1, searched),
             story="Paper A.1. Set `training.search.enabled` to train them; each is a run of the recipe's full length.",
         ),
         deps=ROWS,
@@ -157,10 +160,10 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     )
     def hyperparameter_trials(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            search = training.search
-            tried = trials(search, training.recipes[search.recipe])
+            tried = trials(search, training.recipes[search.recipe]) if search else []
             done: list[dict[str, Any]] = []
-            for number, trial in enumerate(tried if search.enabled else ()):
+            for number, trial in enumerate(tried if search and search.enabled else ()):
+                assert search is not None
                 context.log.info(f"trial {number + 1} of {len(tried)}: {json.dumps(trial.changed) or 'unchanged'}")
                 order, outcome = trained(stage, f"trial-{search.recipe}", trial.recipe, search.seed)
                 done.append(
@@ -175,8 +178,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 )
             rows = ranked(done)
             stage.stage("hyperparameter_trials", rows)
-            off = f"off: set training.search.enabled to train {len(tried)} trials of {search.recipe}"
-            stage.note(trials=count_table(rows) if search.enabled else dg.MetadataValue.md(off))
+            off = f"off: `training.search.enabled` would train the {len(tried)} trials that `training.search` declares"
+            stage.note(trials=count_table(rows) if done else dg.MetadataValue.md(off))
             yield from stage.publish()
 
     @dg.multi_asset(
