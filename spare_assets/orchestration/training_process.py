@@ -9,7 +9,7 @@ import dagster as dg
 
 from spare_assets.orchestration.stage import Stage
 from spare_assets.progress import Beat
-from spare_assets.training.order import TrainingError, TrainingOrder, TrainingOutcome
+from spare_assets.training.order import ERROR_FILE, TrainingError, TrainingOrder, TrainingOutcome
 from spare_assets.training.process_group import last_lines, run_group, training_command
 from spare_assets.training.reports import TrainingBeat
 
@@ -31,9 +31,15 @@ def run_training(stage: Stage, order: TrainingOrder) -> TrainingOutcome:
         code = run_group(command, environment, lambda: told.hear(session), output)
     told.hear(session)
     if code or not order.output.is_dir():
-        said = told.error or f"it ended with code {code}. Its last words:\n{last_lines(output)}"
+        said = told.error or _written(order) or f"it ended with code {code}. Its last words:\n{last_lines(output)}"
         raise TrainingError(f"training {order.model}: {said}\nAll it said is in {output}")
     return TrainingOutcome.load(order.output)
+
+
+def _written(order: TrainingOrder) -> str:
+    """Why it ended, by whichever of several processes knew; Pipes hears the first alone."""
+    path = order.work / ERROR_FILE
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 class _Told:

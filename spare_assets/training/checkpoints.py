@@ -104,6 +104,7 @@ def training_order(
         "rows": recipe.rows,
         "rows_version": rows_version,
         "dataset": dataset,
+        "dataset_version": dataset["spare_dataset"],
         "fingerprint": identity,
         "program_version": PROGRAM_VERSION,
     }

@@ -15,6 +15,8 @@ from spare_assets.settings import RecipeSettings
 
 ORDER_FILE = "order.json"
 OUTCOME_FILE = "outcome.json"
+ERROR_FILE = "error.txt"
+"""In the work folder: why an order was not carried out, for a person."""
 
 
 class TrainingError(RuntimeError):

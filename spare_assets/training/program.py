@@ -31,7 +31,7 @@ from spare_assets.training.batch_order import BatchOrder
 from spare_assets.training.collator import AnswerOnlyCollator
 from spare_assets.training.model import check_recipe, load_for_training, optimizer_name, save_trained
 from spare_assets.training.model_card import model_card
-from spare_assets.training.order import OUTCOME_FILE, TrainingError, TrainingOrder, TrainingOutcome
+from spare_assets.training.order import ERROR_FILE, OUTCOME_FILE, TrainingError, TrainingOrder, TrainingOutcome
 from spare_assets.training.process_group import end_process, watch_lifeline
 from spare_assets.training.reports import LOG_FILE, Reports, StepRecord, TrainingBeat, TrainingLog
 from spare_assets.training.row_batches import ROW_KEYS, UNREADABLE, RowBatches, check_sample
@@ -39,7 +39,6 @@ from spare_assets.training.row_encoding import IGNORED
 from spare_assets.training.rows import TrainingRows
 from spare_assets.training.saved_states import SavedStates, sync, sync_tree
 
-ERROR_FILE = "error.txt"
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"
 REFUSED = 3
@@ -103,7 +102,7 @@ def carry_out(order: TrainingOrder, reports: Reports) -> None:
     log = TrainingLog(order.work / LOG_FILE, resumed_at) if first else None
     if resumed_at:
         reports.notice(f"{order.model}: going on after step {resumed_at:,}")
-    trainer = _trainer_class()(
+    trainer = trainer_class()(
         model=model,
         args=settings,
         train_dataset=range(len(train)),
@@ -210,7 +209,7 @@ def _check_rows(
     )
 
 
-def _trainer_class() -> Any:
+def trainer_class() -> Any:
     """The Trainer with our batches, states and reports; made here because its base is a heavy import."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -235,6 +234,13 @@ def _trainer_class() -> Any:
 
         def _get_train_sampler(self, train_dataset: Any = None) -> BatchOrder:
             return self._batch_order
+
+        def create_optimizer(self, *arguments: Any, **named: Any) -> Any:
+            optimizer = super().create_optimizer(*arguments, **named)
+            if bitsandbytes := sys.modules.get("bitsandbytes"):
+                # The Trainer asks for 32-bit states of embeddings; here every large tensor has 8-bit ones.
+                bitsandbytes.optim.GlobalOptimManager.get_instance().module_weight_config_triple.clear()
+            return optimizer
 
         def train(self, resume_from_checkpoint: str | None = None) -> Any:
             # Each process draws its own dropout.

@@ -14,6 +14,7 @@ import torch
 from spare_assets.clip.torchvision_shim import install
 from spare_assets.settings import LoraSettings, load_settings
 from spare_assets.training import model as training_model
+from spare_assets.training import program
 from spare_assets.training.collator import AnswerOnlyCollator
 from spare_assets.training.model import (
     attention_implementation,
@@ -279,12 +280,11 @@ def test_the_8bit_optimizer_keeps_large_states_in_8_bits(base: Path, rows: list[
 
 
 def eight_bit_optimizer(model: Any) -> Any:
-    """The optimizer that the trainer makes of the recipe's name."""
-    from transformers import Trainer, TrainingArguments
+    """The optimizer that the program's trainer makes of the recipe's name."""
+    from transformers import TrainingArguments
 
-    arguments = TrainingArguments(optim=optimizer_name(recipe(optimizer="adamw_8bit")), use_cpu=True)
-    kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
-    return kind(model.parameters(), **options)
+    arguments = TrainingArguments(optim=optimizer_name(recipe(optimizer="adamw_8bit")), use_cpu=True, report_to="none")
+    return program.trainer_class()(model=model, args=arguments).create_optimizer()
 
 
 def test_optimizers_have_the_trainers_names() -> None:

@@ -22,9 +22,9 @@ import yaml
 
 from spare_assets.clip.torchvision_shim import install
 from spare_assets.sandbox.scenes import make_scene, render
-from spare_assets.training.order import TrainingOrder, TrainingOutcome
+from spare_assets.training.order import ERROR_FILE, TrainingOrder, TrainingOutcome
 from spare_assets.training.process_group import LIFELINE_VARIABLE, last_lines, run_group, training_command
-from spare_assets.training.program import ERROR_FILE, REFUSED
+from spare_assets.training.program import REFUSED
 from spare_assets.training.reports import LOG_FILE, StepRecord, TrainingBeat, read_log
 from spare_assets.training.row_batches import row_key
 from spare_assets_tests.engines.small_models import save_vision_model
