@@ -13,12 +13,16 @@ from spare_assets.settings import PROFILES
 
 
 def sandbox_profile(folder: Path, *, scenes: int, name: str = "small", **sections: Any) -> Path:
-    """A profile file in `folder`; `sections` replace or extend whole sections of the sandbox's."""
+    """A profile file in `folder`; `sections` replace or extend whole sections of the sandbox's.
+
+    It declares no models: a test that trains names its own.
+    """
     document = yaml.safe_load((PROFILES / "sandbox.yaml").read_text(encoding="utf-8"))
+    document["models"] = {}
     for source in document["sources"].values():
         source["scenes"]["count"] = scenes
     for section, values in sections.items():
-        merge = isinstance(values, dict) and section not in {"sources", "engines"}
+        merge = isinstance(values, dict) and section not in {"sources", "engines", "models"}
         document[section] = document.get(section, {}) | values if merge else values
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -54,6 +58,7 @@ def real_captions_profile(folder: Path, data: Path, **sections: Any) -> Path:
         },
     }
     document["engines"] = {"analyst": {"kind": "rule_based"}}
+    document["models"] = {}
     document["quality"] |= {"alignment": "when_image_present", "minimum_alignment": -1.0}
     document |= sections
     path = folder / "real.yaml"

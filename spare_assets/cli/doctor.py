@@ -19,15 +19,18 @@ from rich.table import Table
 
 from spare_assets.captions.files import source_files
 from spare_assets.captions.records import SourceError
-from spare_assets.sandbox import SANDBOX_CLIP
+from spare_assets.sandbox import SANDBOX_CLIP, SANDBOX_VLM
 from spare_assets.settings import (
     DATA_VARIABLE,
     SHIPPED_CLIP,
+    SHIPPED_VLM,
     Home,
     OpenAIEngine,
+    ReleasedModel,
     RuleBasedEngine,
     SettingsError,
     SourceSettings,
+    TrainedModel,
     TransformersEngine,
     VllmEngine,
 )
@@ -63,6 +66,7 @@ def findings(home: Home) -> Iterator[Finding]:
     for name in home.settings.engines:
         yield _engine(home, name)
     yield _clip(home)
+    yield from _training(home)
     try:
         load_prompts(home.settings.synthesis.prompts)
         yield Finding("prompts", "ok", home.settings.synthesis.prompts or "shipped")
@@ -132,13 +136,16 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
 
 
 def _gpu(home: Home) -> Iterator[Finding]:
-    driver = shutil.which("nvidia-smi")
-    if driver or Path("/proc/driver/nvidia").exists():
+    if _has_gpu():
         yield Finding("GPU", "ok", "an NVIDIA driver is installed")
     elif any(isinstance(e, TransformersEngine | VllmEngine) for e in home.settings.engines.values()):
         yield Finding("GPU", "note", "none found: models run on the CPU, which is slow for the full corpora")
     else:
         yield Finding("GPU", "ok", "none found, none needed by this profile")
+
+
+def _has_gpu() -> bool:
+    return bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia").exists()
 
 
 def _engine(home: Home, name: str) -> Finding:
@@ -176,6 +183,41 @@ def _clip(home: Home) -> Finding:
         "note",
         f"{clip.model}/{clip.pretrained}: downloaded by open_clip when first used, if not cached",
     )
+
+
+def _training(home: Home) -> Iterator[Finding]:
+    settings = home.settings
+    gpu = _has_gpu()
+    recipes = {model.recipe for model in settings.models.values() if isinstance(model, TrainedModel)}
+    for name in sorted(recipes):
+        recipe, subject = settings.training.recipes[name], f"recipe {name}"
+        if recipe.require_gpu and not gpu:
+            yield Finding(subject, "note", f"needs a GPU (training.recipes.{name}.require_gpu): will not train here")
+        elif recipe.accelerate_config and not Path(recipe.accelerate_config).is_file():
+            yield Finding(subject, "missing", f"no file {recipe.accelerate_config}: write it with `accelerate config`")
+        elif recipe.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+            yield Finding(subject, "missing", "flash-attn is not installed: pip install flash-attn, or attention: sdpa")
+        else:
+            yield Finding(subject, "ok", f"{recipe.method}, {recipe.optimizer}, {recipe.dtype}")
+        yield _weights(f"base of {name}", recipe.base, recipe.revision, f"training.recipes.{name}.base")
+    for key, model in settings.models.items():
+        if isinstance(model, ReleasedModel):
+            yield _weights(f"model {key}", model.model, model.revision, f"models.{key}.model")
+    for key, benchmark in settings.benchmarks.items():
+        path = home.resolve(benchmark.file)
+        there = path.is_file()
+        yield Finding(
+            f"benchmark {key}",
+            "ok" if there else "note",
+            str(path) if there else f"no file {path}: training images are not checked against it",
+        )
+
+
+def _weights(subject: str, model: str, revision: str | None, setting: str) -> Finding:
+    if model != SHIPPED_VLM:
+        return _model(subject, model, revision, setting)
+    complete = (SANDBOX_VLM / "model.safetensors").is_file()
+    return Finding(subject, "ok" if complete else "missing", f"shipped, {SANDBOX_VLM}")
 
 
 def _model(subject: str, model: str, revision: str | None, setting: str) -> Finding:

@@ -13,22 +13,21 @@ from typing import Literal, NamedTuple
 
 from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Scene, SceneObject
 
-Kind = Literal["list", "count", "colour", "shape", "present", "cell", "at cell", "step", "at step", "choice"]
+Kind = Literal["list", "count", "colour", "shape", "present", "cell", "at cell", "step", "at step"]
 KINDS: dict[Kind, float] = {
     "list": 1.5,
     "count": 1,
-    "colour": 1,
+    "colour": 1.5,
     "shape": 1,
-    "present": 1,
+    "present": 1.5,
     "cell": 1.5,
     "at cell": 1.5,
     "step": 4,
     "at step": 2.5,
-    "choice": 1.2,
 }
 """How often each kind of question is asked, relative to the others."""
-FIRST_KINDS: dict[Kind, float] = {"list": 1, "count": 1, "colour": 2, "shape": 2, "present": 1, "cell": 2, "at cell": 2}
-"""The same for the beginning: one object at a time."""
+OPTIONS_SHARE = 0.12
+"""Share of questions with one short answer that come with four options; the answer is the option's words."""
 COLUMNS = "abcd"
 CELLS = tuple(f"{column}{row}" for column in COLUMNS for row in range(1, GRID + 1))
 _COUNTS = ("no", "one", "two", "three", "four")
@@ -70,20 +69,45 @@ _AFTER = ("", "", "", " Answer briefly.", " Please answer.")
 
 
 class Lesson(NamedTuple):
-    """A question about a scene, its answer, and what kind of question it is."""
+    """A question about a scene, its answer, its kind, and the objects it is about.
+
+    `item` is the object asked for or about; `start` the one that a step starts from.
+    """
 
     question: str
     answer: str
     kind: Kind
+    item: SceneObject | None = None
+    start: SceneObject | None = None
 
 
 def lesson(rng: random.Random, scene: Scene, kinds: dict[Kind, float] = KINDS) -> Lesson:
     """A question about a scene, of one of the kinds, and its answer."""
     (kind,) = rng.choices(list(kinds), list(kinds.values()))
-    question, answer = _QUESTIONS[kind](rng, scene)
-    if kind != "choice":
-        question = f"{rng.choice(_BEFORE)}{question}{rng.choice(_AFTER)}"
-    return Lesson(question, answer, kind)
+    made = _QUESTIONS[kind](rng, scene)
+    if kind in _OPTIONS and rng.random() < OPTIONS_SHARE:
+        return made._replace(question=with_options(made.question, _four(rng, made.answer, _OPTIONS[kind])))
+    return made._replace(question=f"{rng.choice(_BEFORE)}{made.question}{rng.choice(_AFTER)}")
+
+
+def answer_of(topic: Literal["objects", "colours", "number"], scene: Scene, item: SceneObject) -> str:
+    """The answer in the words that lessons use: all objects of a scene, the colour of one, or how many there are."""
+    if topic == "objects":
+        items = sorted(scene.objects, key=lambda item: _ORDER.index(item.colour))
+        return listed([with_article(item.name) for item in items])
+    return item.colour if topic == "colours" else _COUNTS[len(scene.objects)]
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question in the form of multiple choice."""
+    lines = [f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False)]
+    return "\n".join([f"Question: {question}", "Options:", *lines, "Please select the correct option."])
+
+
+def _four(rng: random.Random, right: str, others: Sequence[str]) -> list[str]:
+    options = [right, *rng.sample([other for other in others if other != right], 3)]
+    rng.shuffle(options)
+    return options
 
 
 def listed(items: Sequence[str]) -> str:
@@ -106,29 +130,28 @@ def step(item: SceneObject, start: SceneObject) -> str:
     return f"x{item.column - start.column:+d} y{item.row - start.row:+d}"
 
 
-def _list(rng: random.Random, scene: Scene) -> tuple[str, str]:
-    items = sorted(scene.objects, key=lambda item: _ORDER.index(item.colour))
-    return rng.choice(_LIST), listed([with_article(item.name) for item in items])
+def _list(rng: random.Random, scene: Scene) -> Lesson:
+    return Lesson(rng.choice(_LIST), answer_of("objects", scene, scene.objects[0]), "list")
 
 
-def _count(rng: random.Random, scene: Scene) -> tuple[str, str]:
-    return rng.choice(_COUNT), _COUNTS[len(scene.objects)]
+def _count(rng: random.Random, scene: Scene) -> Lesson:
+    return Lesson(rng.choice(_COUNT), answer_of("number", scene, scene.objects[0]), "count")
 
 
-def _colour(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _colour(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
-    return rng.choice(_COLOUR).format(item.shape), item.colour
+    return Lesson(rng.choice(_COLOUR).format(item.shape), item.colour, "colour", item)
 
 
-def _shape(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _shape(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
-    return rng.choice(_SHAPE).format(item.colour), item.shape
+    return Lesson(rng.choice(_SHAPE).format(item.colour), item.shape, "shape", item)
 
 
-def _present(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _present(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
     if rng.random() < 0.5:
-        return rng.choice(_PRESENT).format(with_article(item.name)), "yes"
+        return Lesson(rng.choice(_PRESENT).format(with_article(item.name)), "yes", "present")
     there = {other.name for other in scene.objects}
     while True:
         name = rng.choice(
@@ -139,43 +162,31 @@ def _present(rng: random.Random, scene: Scene) -> tuple[str, str]:
             )
         )
         if name not in there:
-            return rng.choice(_PRESENT).format(with_article(name)), "no"
+            return Lesson(rng.choice(_PRESENT).format(with_article(name)), "no", "present")
 
 
-def _cell(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _cell(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
-    return rng.choice(_CELL).format(item.name), cell(item)
+    return Lesson(rng.choice(_CELL).format(item.name), cell(item), "cell", item)
 
 
-def _at_cell(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _at_cell(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
-    return rng.choice(_AT_CELL).format(cell(item)), f"the {item.name}"
+    return Lesson(rng.choice(_AT_CELL).format(cell(item)), f"the {item.name}", "at cell", item)
 
 
-def _step(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _step(rng: random.Random, scene: Scene) -> Lesson:
     item, start = rng.sample(scene.objects, 2)
-    return rng.choice(_STEP).format(item.name, start.name), step(item, start)
+    return Lesson(rng.choice(_STEP).format(item.name, start.name), step(item, start), "step", item, start)
 
 
-def _at_step(rng: random.Random, scene: Scene) -> tuple[str, str]:
+def _at_step(rng: random.Random, scene: Scene) -> Lesson:
     item, start = rng.sample(scene.objects, 2)
-    return rng.choice(_AT_STEP).format(step(item, start), start.name), f"the {item.name}"
+    question = rng.choice(_AT_STEP).format(step(item, start), start.name)
+    return Lesson(question, f"the {item.name}", "at step", item, start)
 
 
-def _choice(rng: random.Random, scene: Scene) -> tuple[str, str]:
-    """Four options, of which the answer repeats the right one in words."""
-    item, start = rng.sample(scene.objects, 2)
-    ask, right, others = rng.choice(
-        (
-            ("Which caption fits the image?", f"the {item.name} at step {{}} from the {start.name}", step(item, start)),
-            ("Which caption fits the image?", f"the {item.name} in cell {{}}", cell(item)),
-            (f"What colour is the {item.shape}?", "{}", item.colour),
-        )
-    )
-    return ask, right.format(others)
-
-
-_QUESTIONS: dict[Kind, Callable[[random.Random, Scene], tuple[str, str]]] = {
+_QUESTIONS: dict[Kind, Callable[[random.Random, Scene], Lesson]] = {
     "list": _list,
     "count": _count,
     "colour": _colour,
@@ -185,5 +196,6 @@ _QUESTIONS: dict[Kind, Callable[[random.Random, Scene], tuple[str, str]]] = {
     "at cell": _at_cell,
     "step": _step,
     "at step": _at_step,
-    "choice": _choice,
 }
+_STEPS = tuple(f"x{across:+d} y{down:+d}" for across in range(1 - GRID, GRID) for down in range(1 - GRID, GRID))
+_OPTIONS: dict[Kind, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "cell": CELLS, "step": _STEPS}

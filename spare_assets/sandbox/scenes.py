@@ -41,6 +41,7 @@ POOLS = (
     "clip_training",
     "clip_held_out",
     "benchmark",
+    "vlm_training",
 )
 """Who draws scenes. Each pool has its own range of seeds, so that no two share one."""
 _POOL_SPAN = 10**12

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from spare_assets.definitions import build_defs
-from spare_assets.settings import Home, load_settings
+from spare_assets.settings import PROFILES, Home, load_settings
 from spare_assets.storage.schemas import TABLES
 
 SNAPSHOT = Path(__file__).with_name("graph.txt")
@@ -23,7 +24,7 @@ def shape(defs: dg.Definitions) -> str:
     for key in sorted(graph.get_all_asset_keys(), key=lambda key: (graph.get(key).group_name, key)):
         node = graph.get(key)
         parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys))
-        partition = "by source" if node.partitions_def else "whole"
+        partition = f"by {TABLES[key.path[-1]].partition}" if node.partitions_def else "whole"
         pools = ", ".join(sorted(node.pools or ())) or "-"
         lines.append(f"{node.group_name}/{key.to_user_string()} | {partition} | pool {pools} | from {parents or '-'}")
     for check in sorted(graph.asset_check_keys, key=str):
@@ -62,6 +63,16 @@ def test_all_sources_share_one_backfill_policy(make_home: Callable[..., Home]) -
     assert policies == {dg.BackfillPolicy.multi_run(1)}
 
 
+def test_assets_are_partitioned_as_their_tables(tmp_path: Path) -> None:
+    home = Home(tmp_path, load_settings("sandbox")).claim()
+    graph = build_defs(home=home).resolve_asset_graph()
+    keys = {"source": list(home.settings.sources), "model": list(home.settings.models), None: None}
+    for key in graph.get_all_asset_keys():
+        partitions = graph.get(key).partitions_def
+        found = list(partitions.get_partition_keys()) if partitions else None
+        assert found == keys[TABLES[key.path[-1]].partition], key
+
+
 def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callable[..., Home]) -> None:
     def versions(home: Home) -> dict[str, str | None]:
         graph = build_defs(home=home).resolve_asset_graph()
@@ -75,6 +86,12 @@ def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callab
         versions(make_home(f"engine-{size}", engines={"analyst": engine | {"batch_size": size}})) for size in (1, 64)
     )
     assert one == other, "how many requests go together decides nothing"
+    training = yaml.safe_load((PROFILES / "sandbox.yaml").read_text())["training"]
+    training["recipes"]["spare"] |= {"learning_rate": 0.1, "micro_batch_size": 1}
+    after = versions(make_home("recipe", training=training))
+    assert {name for name in before if before[name] != after[name]} == {"checkpoint", "hyperparameter_trials"}
+    training["recipes"]["spare"] |= {"learning_rate": 1.4e-3}
+    assert versions(make_home("shared", training=training)) == before, "how many rows share a pass decides nothing"
     after = versions(make_home("three", synthesis={"max_new_tokens": 99}))
     assert {name for name in before if before[name] != after[name]} == {"qa_pairs", "generation_outcomes"}
 

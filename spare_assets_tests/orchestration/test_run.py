@@ -54,6 +54,11 @@ def stored_replies(home: Home, task: str) -> int:
     return sum(len(CompletionLedger(home.completions, task, key).answered()) for key in home.settings.sources)
 
 
+def partitions(home: Home, table: str) -> list[str | None]:
+    keys = {"source": home.settings.sources, "model": home.settings.models, None: (None,)}
+    return [*keys[TABLES[table].partition]]
+
+
 def spare(home: Home, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spare_assets.cli.main", *arguments, "--home", str(home.path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
@@ -64,7 +69,7 @@ def spare(home: Home, *arguments: str, check: bool = True) -> subprocess.Complet
 def test_every_table_is_stored_for_every_source(finished: Home) -> None:
     store = TableStore(finished.tables)
     for name, schema in TABLES.items():
-        for source in finished.settings.sources if schema.partitioned else (None,):
+        for source in partitions(finished, name):
             assert store.exists(name, source), (name, source)
             keys = store.scan(name, source).select(schema.key).collect()
             assert keys.equals(keys.sort(schema.key)), f"{name} is sorted by its key"
@@ -125,10 +130,8 @@ def test_the_dataset_holds_the_survivors_with_their_images(finished: Home) -> No
 def test_the_catalog_answers_for_every_table(finished: Home) -> None:
     store = TableStore(finished.tables)
     with duckdb.connect(str(finished.catalog), read_only=True) as connection:
-        for name, schema in TABLES.items():
-            expected = sum(
-                store.rows(name, source) for source in (finished.settings.sources if schema.partitioned else (None,))
-            )
+        for name in TABLES:
+            expected = sum(store.rows(name, partition) for partition in partitions(finished, name))
             assert connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() == (expected,)
 
 
