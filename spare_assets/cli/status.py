@@ -55,7 +55,22 @@ def print_funnels(home: Home, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    for line in _models(home, store):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"SQL over every table: {home.catalog}", highlight=False, soft_wrap=True)
+
+
+def _models(home: Home, store: TableStore) -> Iterator[str]:
+    """A line for each model that has a record."""
+    for key in home.settings.models:
+        if store.exists("checkpoint", key):
+            record = store.scan("checkpoint", key).collect().row(0, named=True)
+            line = f"checkpoint {key}: {record['kind']}"
+            if record["kind"] == "trained":
+                line += f", {record['steps']:,} steps"
+                if record["held_out_loss"] is not None:
+                    line += f", held-out loss {record['held_out_loss']:.3f}"
+            yield f"{line}, {record['adapter'] or record['path'] or record['url']}"
 
 
 def _emptied(store: TableStore, funnels: dict[str, list[FunnelStep]]) -> Iterator[str]:
