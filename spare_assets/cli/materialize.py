@@ -256,7 +256,8 @@ def _failures(result: dg.ExecuteInProcessResult, partition: str | None) -> list[
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
-            while error.cause is not None:
+            # Dagster's wrapping comes off; what our own errors were raised from says less than they do.
+            while error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             lines.append(f"{where}{event.step_key}: {_ERROR_CLASS.sub('', error.message.strip())}")
         elif (
