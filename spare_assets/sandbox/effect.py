@@ -17,18 +17,19 @@ from typing import Literal
 from PIL import Image
 
 from spare_assets.engines.chat import ChatEngine, ChatImage, ChatMessage, ChatRequest
-from spare_assets.sandbox.lessons import answer_of, with_options
+from spare_assets.sandbox.lessons import Kind, answer_of, options_for, with_options
 from spare_assets.sandbox.scenes import SIZE, Direction, Scene, direction, make_scene, render, scene_seed
 
 General = Literal["objects", "colours", "number"]
 Topic = Literal["four-way"] | General
-FOUR_WAY = "Where is the {} with respect to the {}?"
+FOUR_WAY = "Where is the {} compared with the {}?"
 GENERAL: dict[General, str] = {
     "objects": "Which objects does the image show?",
     "colours": "Which colour does the {} have?",
     "number": "How many objects are in the picture?",
 }
 DIRECTIONS: tuple[Direction, ...] = ("left", "right", "above", "below")
+_KINDS: dict[General, Kind] = {"objects": "list", "colours": "colour", "number": "count"}
 _REPLY_TOKENS = 40
 
 
@@ -62,9 +63,7 @@ def four_way_questions(count: int = 400, seed: int = 0) -> Iterator[Asked]:
                 break
         item, other = rng.choice(found)
         options = rng.sample(DIRECTIONS, len(DIRECTIONS))
-        yield Asked(
-            "four-way", scene, with_options(FOUR_WAY.format(item.name, other.name), options), wanted, tuple(options)
-        )
+        yield Asked("four-way", scene, FOUR_WAY.format(item.name, other.name), wanted, tuple(options))
 
 
 def general_questions(count: int = 300, seed: int = 0) -> Iterator[Asked]:
@@ -75,7 +74,9 @@ def general_questions(count: int = 300, seed: int = 0) -> Iterator[Asked]:
         # Far from the four-way questions' scenes of the same seed.
         scene = make_scene(scene_seed("benchmark", seed, 500_000 + number))
         item = rng.choice(scene.objects)
-        yield Asked(topic, scene, GENERAL[topic].format(item.shape), answer_of(topic, scene, item))
+        answer = answer_of(topic, scene, item)
+        options = options_for(rng, _KINDS[topic], answer, scene)
+        yield Asked(topic, scene, with_options(GENERAL[topic].format(item.shape), options), answer)
 
 
 def shares_right(

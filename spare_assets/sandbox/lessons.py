@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Scene, SceneObject
 
-Kind = Literal["list", "count", "colour", "shape", "present", "cell", "at cell", "step", "at step"]
+Kind = Literal["list", "others", "count", "colour", "shape", "present", "cell", "at cell", "step", "at step"]
 KINDS: dict[Kind, float] = {
     "list": 1.5,
-    "count": 1,
+    "others": 1,
+    "count": 1.5,
     "colour": 1.5,
     "shape": 1,
     "present": 1.5,
@@ -26,8 +28,10 @@ KINDS: dict[Kind, float] = {
     "at step": 2.5,
 }
 """How often each kind of question is asked, relative to the others."""
-OPTIONS_SHARE = 0.12
-"""Share of questions with one short answer that come with four options; the answer is the option's words."""
+OPTIONS_SHARE = 0.15
+"""Share of questions, of the kinds that can, which come with options; the answer is the option's words."""
+FREE_SHARE = 0.6
+"""Share of questions where an object is that come in words at random: the objects named in them say what is asked."""
 COLUMNS = "abcd"
 CELLS = tuple(f"{column}{row}" for column in COLUMNS for row in range(1, GRID + 1))
 _COUNTS = ("no", "one", "two", "three", "four")
@@ -51,18 +55,26 @@ _PRESENT = ("Is there {}?", "Does the image show {}?", "Is {} in the picture?")
 _CELL = ("Which cell is the {} in?", "Give the cell of the {}.", "Point to the {}.", "Find the {} in the picture.")
 _AT_CELL = ("Which object is in cell {}?", "What is in cell {}?", "Name the object in cell {}.")
 _STEP = (
-    "What is the step from the {1} to the {0}?",
-    "Seen from the {1}, at which step is the {0}?",
-    "Which step leads from the {1} to the {0}?",
-    "At which step from the {1} is the {0}?",
     "At which step is the {0}, starting at the {1}?",
     "At which step is the {0} with respect to the {1}?",
     "The {0} is at which step from the {1}?",
+    "At which step is the {0}, seen from the {1}?",
 )
 _AT_STEP = (
     "Which object is at step {0} from the {1}?",
     "Starting at the {1}, what is at step {0}?",
     "What is at step {0} with respect to the {1}?",
+)
+_OTHERS = (
+    "What does the image show apart from the {}?",
+    "Which objects are there besides the {}?",
+    "What else is in the picture, apart from the {}?",
+)
+_OPENINGS = ("Where", "Where", "Tell me where", "Say where", "Find where")
+_FILLERS = str.split(
+    "is are be can the a an in of to for with by at on and or it that this which one image picture photo scene shape "
+    "object thing located found placed put set lying standing seen shown compared relation relative respect reference "
+    "position place location exactly now here please look looking considering given when you we i would should do does"
 )
 _BEFORE = ("", "", "", "Look at the image. ", "In this picture: ", "Question: ")
 _AFTER = ("", "", "", " Answer briefly.", " Please answer.")
@@ -85,8 +97,8 @@ def lesson(rng: random.Random, scene: Scene, kinds: dict[Kind, float] = KINDS) -
     """A question about a scene, of one of the kinds, and its answer."""
     (kind,) = rng.choices(list(kinds), list(kinds.values()))
     made = _QUESTIONS[kind](rng, scene)
-    if kind in _OPTIONS and rng.random() < OPTIONS_SHARE:
-        return made._replace(question=with_options(made.question, _four(rng, made.answer, _OPTIONS[kind])))
+    if kind not in ("others", "present", "at cell", "at step") and rng.random() < OPTIONS_SHARE:
+        return made._replace(question=with_options(made.question, options_for(rng, kind, made.answer, scene)))
     return made._replace(question=f"{rng.choice(_BEFORE)}{made.question}{rng.choice(_AFTER)}")
 
 
@@ -104,10 +116,36 @@ def with_options(question: str, options: Sequence[str]) -> str:
     return "\n".join([f"Question: {question}", "Options:", *lines, "Please select the correct option."])
 
 
-def _four(rng: random.Random, right: str, others: Sequence[str]) -> list[str]:
-    options = [right, *rng.sample([other for other in others if other != right], 3)]
-    rng.shuffle(options)
-    return options
+def options_for(rng: random.Random, kind: Kind, right: str, scene: Scene) -> list[str]:
+    """Up to four options in any order, one of them right."""
+    if kind == "list":
+        wrong = {right}
+        while len(wrong) < 4:
+            wrong.add(answer_of("objects", _altered(rng, scene), scene.objects[0]))
+        others = sorted(wrong - {right})
+    else:
+        others = rng.sample([option for option in _OPTIONS[kind] if option != right], len(_OPTIONS[kind][:4]) - 1)
+    return rng.sample([right, *others], 1 + len(others))
+
+
+def _altered(rng: random.Random, scene: Scene) -> Scene:
+    """A scene in which one object has another colour or shape."""
+    colours, shapes = ({getattr(item, name) for item in scene.objects} for name in ("colour", "shape"))
+    place = rng.randrange(len(scene.objects))
+    if rng.random() < 0.5:
+        changed = {"colour": rng.choice([colour for colour in COLOURS if colour not in colours])}
+    else:
+        changed = {"shape": rng.choice([shape for shape in SHAPES if shape not in shapes])}
+    objects = [replace(item, **changed) if number == place else item for number, item in enumerate(scene.objects)]
+    return Scene(scene.seed, tuple(objects))
+
+
+def _in_free_words(rng: random.Random, names: Sequence[str]) -> str:
+    """A question where the first thing is, seen from the second if there is one, in words that mean nothing."""
+    words = [rng.choice(_OPENINGS)]
+    for name in names:
+        words += [*rng.choices(_FILLERS, k=rng.randint(1, 5)), f"the {name}"]
+    return f"{' '.join([*words, *rng.choices(_FILLERS, k=rng.choice((0, 0, 0, 1, 3)))])}?"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -132,6 +170,12 @@ def step(item: SceneObject, start: SceneObject) -> str:
 
 def _list(rng: random.Random, scene: Scene) -> Lesson:
     return Lesson(rng.choice(_LIST), answer_of("objects", scene, scene.objects[0]), "list")
+
+
+def _others(rng: random.Random, scene: Scene) -> Lesson:
+    item = rng.choice(scene.objects)
+    rest = Scene(scene.seed, tuple(other for other in scene.objects if other is not item))
+    return Lesson(rng.choice(_OTHERS).format(item.name), answer_of("objects", rest, item), "others", item)
 
 
 def _count(rng: random.Random, scene: Scene) -> Lesson:
@@ -167,7 +211,9 @@ def _present(rng: random.Random, scene: Scene) -> Lesson:
 
 def _cell(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
-    return Lesson(rng.choice(_CELL).format(item.name), cell(item), "cell", item)
+    free = rng.random() < FREE_SHARE / 2
+    question = _in_free_words(rng, [item.name]) if free else rng.choice(_CELL).format(item.name)
+    return Lesson(question, cell(item), "cell", item)
 
 
 def _at_cell(rng: random.Random, scene: Scene) -> Lesson:
@@ -177,7 +223,9 @@ def _at_cell(rng: random.Random, scene: Scene) -> Lesson:
 
 def _step(rng: random.Random, scene: Scene) -> Lesson:
     item, start = rng.sample(scene.objects, 2)
-    return Lesson(rng.choice(_STEP).format(item.name, start.name), step(item, start), "step", item, start)
+    names = [item.name, start.name]
+    question = _in_free_words(rng, names) if rng.random() < FREE_SHARE else rng.choice(_STEP).format(*names)
+    return Lesson(question, step(item, start), "step", item, start)
 
 
 def _at_step(rng: random.Random, scene: Scene) -> Lesson:
@@ -188,6 +236,7 @@ def _at_step(rng: random.Random, scene: Scene) -> Lesson:
 
 _QUESTIONS: dict[Kind, Callable[[random.Random, Scene], Lesson]] = {
     "list": _list,
+    "others": _others,
     "count": _count,
     "colour": _colour,
     "shape": _shape,
@@ -198,4 +247,10 @@ _QUESTIONS: dict[Kind, Callable[[random.Random, Scene], Lesson]] = {
     "at step": _at_step,
 }
 _STEPS = tuple(f"x{across:+d} y{down:+d}" for across in range(1 - GRID, GRID) for down in range(1 - GRID, GRID))
-_OPTIONS: dict[Kind, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "cell": CELLS, "step": _STEPS}
+_OPTIONS: dict[Kind, tuple[str, ...]] = {
+    "count": _COUNTS[1:],
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "cell": CELLS,
+    "step": _STEPS,
+}

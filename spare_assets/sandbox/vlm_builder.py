@@ -92,7 +92,7 @@ class Recipe:
     scenes: int = 10_000
     vision_steps: int = 200
     vision_batch: int = 64
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 48
     turns: int = 3
     learning_rate: float = 2e-3

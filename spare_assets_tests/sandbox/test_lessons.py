@@ -46,6 +46,9 @@ def test_answers_are_true_of_the_scene(seed: int) -> None:
             assert made.answer == (step(made.item, made.start) if made.kind == "step" else f"the {made.item.name}")
         case "list":
             assert all(item.name in made.answer for item in scene.objects)
+        case "others":
+            assert made.item is not None and made.item.name in made.question and made.item.name not in made.answer
+            assert all(item.name in made.answer for item in scene.objects if item is not made.item)
         case "count":
             assert made.answer == ("two", "three", "four")[len(scene.objects) - 2]
         case "present":
@@ -65,7 +68,7 @@ def test_every_kind_is_taught_and_options_hold_the_answer() -> None:
     made = [one(seed)[1] for seed in range(2000)]
     assert {item.kind for item in made} == set(KINDS)
     chosen = [item for item in made if "Options:" in item.question]
-    assert 0.03 < len(chosen) / len(made) < 0.12
+    assert 0.05 < len(chosen) / len(made) < 0.15
     for item in chosen:
         options = [line[3:] for line in item.question.splitlines() if re.match(r"[A-D]\. ", line)]
         assert len(set(options)) == 4 and item.answer in options

@@ -31,10 +31,9 @@ _ABSENT_THINGS = (
     "a grandfather clock",
     "a striped beach umbrella",
 )
-_COLOURED = re.compile(
-    r"\b(red|orange|yellow|green|blue|purple|brown|black|white|pink|grey|gray)(?: and \w+)? ([a-z]+)\b"
-)
-_MOST_ASIDES = 3
+_COLOURS = str.split("red orange yellow green blue purple brown black white pink grey gray")
+_COLOURED = re.compile(rf"\b({'|'.join(_COLOURS)})(?: and \w+)? ([a-z]+)\b")
+_COLOUR_ASIDES = 2
 _PLACE_QUESTION = re.compile(r"^(?:What|Who) is ")
 
 
@@ -54,16 +53,30 @@ def add_slips(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
 
 
 def add_asides(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
-    """The pairs, and for a `share` of captions the colours of up to three things after them."""
+    """The pairs, and for a `share` of captions what colour things have and which are there, after them."""
     rng = random.Random(hashlib.sha256(b"asides:" + caption.encode("utf-8", "surrogatepass")).digest())
     if not pairs or rng.random() >= share:
         return pairs
     colours: dict[str, set[str]] = {}
     for colour, thing in _COLOURED.findall(caption.lower()):
         colours.setdefault(thing, set()).add(colour)
-    plain = [(thing, *found) for thing, found in sorted(colours.items()) if len(found) == 1]
-    chosen = rng.sample(plain, min(len(plain), _MOST_ASIDES))
-    return [*pairs, *(_colour_pair(colour, thing) for thing, colour in chosen)]
+    plain = sorted(((*found, thing) for thing, found in colours.items() if len(found) == 1), key=_by_colour)
+    asides = [_colour_pair(colour, thing) for colour, thing in rng.sample(plain, min(len(plain), _COLOUR_ASIDES))]
+    if len(plain) > 1:
+        named = rng.choice(plain)
+        others = [_with_article(" ".join(other)) for other in plain if other != named]
+        listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
+        asides.append(Pair(f"What does the image show apart from the {' '.join(named)}?", listed))
+        asides.append(Pair(f"Does the image show the {' '.join(rng.choice(plain))}?", "yes"))
+    return [*pairs, *asides]
+
+
+def _by_colour(named: tuple[str, ...]) -> tuple[int, str]:
+    return _COLOURS.index(named[0]), named[-1]
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _repetition(caption: str, pair: Pair, rng: random.Random) -> Pair | None:
