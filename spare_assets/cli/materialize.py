@@ -109,8 +109,8 @@ class Materialization:
     def execute(self) -> bool:
         """Run everything selected. A partition that fails does not stop the others; True when none did.
 
-        A wave in which every partition failed ends the whole. Raises KeyboardInterrupt when the run was cancelled or
-        told to end; what was done is kept.
+        What needs an asset that failed in every partition is left out. Raises KeyboardInterrupt when the run was
+        cancelled or told to end; what was done is kept.
         """
         terminal = Terminal(Console())
         failures: list[str] = []
@@ -119,15 +119,15 @@ class Materialization:
         stage.listeners.append(terminal)
         try:
             with open_instance(self.home) as instance:
+                absent: set[dg.AssetKey] = set()
                 for wave in self.waves:
-                    failed = 0
-                    for partition in wave.partitions:
+                    keys = tuple(key for key in wave.keys if not self._needs(key, absent))
+                    absent |= set(wave.keys)
+                    for partition in wave.partitions if keys else ():
                         terminal.start(f"[bold]{partition or 'over all'}[/bold]")
-                        told = self._run(instance, wave.keys, partition)
-                        failed += bool(told)
+                        made, told = self._run(instance, keys, partition)
+                        absent -= made
                         failures += told
-                    if failed == len(wave.partitions):
-                        break
         finally:
             terminal.stop()
             stage.listeners.remove(terminal)
@@ -137,7 +137,10 @@ class Materialization:
             terminal.console.print(failure, style="red", highlight=False, markup=False)
         return not failures
 
-    def _run(self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...], partition: str | None) -> list[str]:
+    def _run(
+        self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...], partition: str | None
+    ) -> tuple[set[dg.AssetKey], list[str]]:
+        """The assets that were materialized, and a line for each failure."""
         self._wait_for_pools(instance, keys)
         job = self.defs.resolve_implicit_global_asset_job_def()
         selected = {key.path[-1] for key in keys}
@@ -159,7 +162,12 @@ class Materialization:
             run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED
         ):
             raise KeyboardInterrupt
-        return [] if result.success else _failures(result, partition)
+        made = {event.asset_key for event in result.all_events if event.is_step_materialization and event.asset_key}
+        return made, [] if result.success else _failures(result, partition)
+
+    def _needs(self, key: dg.AssetKey, absent: set[dg.AssetKey]) -> bool:
+        """Whether an asset has any of these among its ancestors."""
+        return bool(absent & self.defs.resolve_asset_graph().get_ancestor_asset_keys(key))
 
     def _check_overrides(self) -> None:
         """Raises SettingsError for an override that no selected asset reads, or that does not fit."""

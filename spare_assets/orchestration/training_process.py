@@ -23,6 +23,7 @@ def run_training(stage: Stage, order: TrainingOrder) -> TrainingOutcome:
     """
     command = training_command(order.save(), order.recipe)
     output = order.work / OUTPUT_FILE
+    (order.work / ERROR_FILE).unlink(missing_ok=True)
     with dg.open_pipes_session(
         stage.context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
     ) as session:

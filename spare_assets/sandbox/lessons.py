@@ -132,11 +132,12 @@ def _altered(rng: random.Random, scene: Scene) -> Scene:
     """A scene in which one object has another colour or shape."""
     colours, shapes = ({getattr(item, name) for item in scene.objects} for name in ("colour", "shape"))
     place = rng.randrange(len(scene.objects))
+    objects = list(scene.objects)
     if rng.random() < 0.5:
-        changed = {"colour": rng.choice([colour for colour in COLOURS if colour not in colours])}
+        colour = rng.choice([colour for colour in COLOURS if colour not in colours])
+        objects[place] = replace(objects[place], colour=colour)
     else:
-        changed = {"shape": rng.choice([shape for shape in SHAPES if shape not in shapes])}
-    objects = [replace(item, **changed) if number == place else item for number, item in enumerate(scene.objects)]
+        objects[place] = replace(objects[place], shape=rng.choice([shape for shape in SHAPES if shape not in shapes]))
     return Scene(scene.seed, tuple(objects))
 
 

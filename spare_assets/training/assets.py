@@ -9,13 +9,24 @@ import dagster as dg
 import polars as pl
 
 from spare_assets.benchmarks.image_files import benchmark_images, checkable, image_table
+from spare_assets.captions.records import SourceError
 from spare_assets.orchestration.stage import Stage, count_table
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.orchestration.training_process import run_training
-from spare_assets.settings import EndpointModel, Home, OpenAIEngine, RecipeSettings, TrainedModel, fingerprint
+from spare_assets.settings import (
+    EndpointModel,
+    Home,
+    OpenAIEngine,
+    RecipeSettings,
+    TrainedModel,
+    engine_identity,
+    fingerprint,
+)
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.tables import StagedTable, content_hash
 from spare_assets.training.checkpoints import (
+    PROGRAM_VERSION,
+    alone,
     endpoint_record,
     is_trained,
     recipe_identity,
@@ -26,9 +37,9 @@ from spare_assets.training.checkpoints import (
 )
 from spare_assets.training.contamination import contaminated_images, coverage, distinct_hashes
 from spare_assets.training.loss_curve import loss_curve
-from spare_assets.training.order import TrainingOrder, TrainingOutcome
+from spare_assets.training.order import TrainingError, TrainingOrder, TrainingOutcome
 from spare_assets.training.reports import LOG_FILE, read_log
-from spare_assets.training.samples import choose_turns
+from spare_assets.training.samples import choose_turns, offered_pairs
 from spare_assets.training.search import ranked, trials
 
 GROUP = "training"
@@ -42,6 +53,12 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     training = settings.training
     every_source = dg.AllPartitionMapping()
     recipes = {name: recipe_identity(recipe) for name, recipe in training.recipes.items()}
+    declared = {
+        key: engine_identity(settings.engines[model.engine])
+        if isinstance(model, EndpointModel)
+        else model.model_dump(mode="json")
+        for key, model in settings.models.items()
+    }
 
     @dg.multi_asset(
         name="benchmark_images",
@@ -56,17 +73,24 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         with Stage(context, home) as stage:
             progress = stage.progress(None)
             rows = []
+            damaged: dict[str, str] = {}
             for key, benchmark in settings.benchmarks.items():
                 if (files := checkable(key, benchmark, home)) is None:
                     context.log.warning(f"{key}: {home.resolve(benchmark.file)} is absent: not checked")
                     continue
-                for image in benchmark_images(files, stage.scratch, settings.download.max_pixels):
-                    rows.append(image)
-                    progress.advance()
+                try:
+                    for image in benchmark_images(files, stage.scratch, settings.download.max_pixels):
+                        rows.append(image)
+                        progress.advance()
+                except SourceError as error:
+                    context.log.error(f"{key}: {error}; what could not be read is not checked")
+                    damaged[key] = str(error)
             progress.finish()
             found = image_table(rows)
             stage.stage("benchmark_images", found)
-            stage.note(coverage=count_table(coverage(settings.benchmarks, found)))
+            stage.note(
+                coverage=count_table(coverage(settings.benchmarks, found)), damaged=dg.MetadataValue.json(damaged)
+            )
             yield from stage.publish()
 
     @dg.multi_asset(
@@ -123,10 +147,12 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 stage.scratch,
             )
             counts = chosen.counts
-            rows = stage.stage("training_samples", chosen.samples())
-            caption_rows = stage.stage("caption_training_samples", chosen.caption_samples())
+            version = {"spare_dataset": content_hash(stage.store.path("spare_dataset"))}
+            rows = stage.stage("training_samples", chosen.samples(), **version)
+            caption_rows = stage.stage("caption_training_samples", chosen.caption_samples(), **version)
             turns, caption_turns = (staged_turns(staged) for staged in (rows, caption_rows))
-            conserve("training_samples", read=counts.offered, parts=counts.parts | {"turns": turns})
+            offered = offered_pairs(stage.store.scan("spare_dataset"), rejected)
+            conserve("training_samples", read=offered, parts=counts.parts | {"turns": turns})
             conserve("caption_training_samples", read=counts.captions, parts={"turns": caption_turns})
             if not turns:
                 raise dg.Failure(
@@ -152,7 +178,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "hyperparameter_trials",
             group=GROUP,
-            code_version=fingerprint(1, searched),
+            code_version=fingerprint(PROGRAM_VERSION, searched),
             story="Paper A.1. Set `training.search.enabled` to train them; each is a run of the recipe's full length.",
         ),
         deps=ROWS,
@@ -165,11 +191,16 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             for number, trial in enumerate(tried if search and search.enabled else ()):
                 assert search is not None
                 context.log.info(f"trial {number + 1} of {len(tried)}: {json.dumps(trial.changed) or 'unchanged'}")
-                order, outcome = trained(stage, f"trial-{search.recipe}", trial.recipe, search.seed)
+                row = {"recipe": search.recipe, "changed": json.dumps(trial.changed, sort_keys=True)}
+                try:
+                    order, outcome = trained(stage, f"trial-{search.recipe}", trial.recipe, search.seed)
+                except TrainingError as error:
+                    context.log.error(str(error))
+                    done.append(row)
+                    continue
                 done.append(
                     {
-                        "recipe": search.recipe,
-                        "changed": json.dumps(trial.changed, sort_keys=True),
+                        **row,
                         "held_out_loss": outcome.held_out_loss,
                         "training_loss": outcome.training_loss,
                         "steps": outcome.steps,
@@ -187,7 +218,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "checkpoint",
             group=GROUP,
-            code_version=fingerprint(1, recipes),
+            code_version=fingerprint(PROGRAM_VERSION, recipes, declared),
             story="Trained ones are trained by their recipe (paper 4.1.2), unless this very model is there already.",
         ),
         deps=ROWS,
@@ -217,11 +248,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         """Train by a recipe, or find this very model trained before."""
         rows = stage.store.path(recipe.rows)
         stage.store.scan(recipe.rows)
-        versions = {
-            "spare_dataset": content_hash(stage.store.path("spare_dataset")),
-            recipe.rows: content_hash(rows),
-        }
-        order = training_order(home, key, recipe, seed, rows, versions)
+        made_of = {"spare_dataset": stage.store.metadata(recipe.rows).get("spare_dataset", "not recorded")}
+        order = training_order(home, key, recipe, seed, rows, made_of)
         if is_trained(order):
             stage.context.log.info(f"{key}: nothing changed, {order.output} stands")
             stage.note(trained_now=False)
@@ -229,7 +257,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         for folder in remove_superseded(order):
             stage.context.log.info(f"{key}: removed {folder}, unfinished work of settings that no longer hold")
         stage.note(trained_now=True)
-        return order, run_training(stage, order)
+        with alone(order):
+            return order, run_training(stage, order)
 
     def with_tables(stage: Stage, *tables: str) -> list[str]:
         present = [key for key in settings.sources if all(stage.store.exists(table, key) for table in tables)]

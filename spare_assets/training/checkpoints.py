@@ -6,7 +6,10 @@ records of table `checkpoint`. Training itself does not.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ PROGRAM_VERSION = 1
 _DECIDE_NOTHING = {
     "accelerate_config",
     "attention",
+    "base",
+    "revision",
     "gradient_checkpointing",
     "image_cache_megabytes",
     "liger",
@@ -44,7 +49,10 @@ _DECIDE_NOTHING = {
     "require_gpu",
     "save_steps",
 }
-"""Settings of a recipe that change how training is carried out, up to rounding, and not what is trained."""
+"""Settings of a recipe that change how training is carried out, up to rounding, and not what is trained.
+
+Of the base its weights count, by their hash, and not the name they were found under.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +86,8 @@ def base_model(model: str, revision: str | None, setting: str, cache: Path) -> B
 
 
 def recipe_identity(recipe: RecipeSettings) -> dict[str, Any]:
-    """What of a recipe decides the model that comes out of it."""
-    return recipe.model_dump(mode="json", exclude=_DECIDE_NOTHING)
+    """What of a recipe decides the model that comes out of it, as far as it is not a setting's default."""
+    return recipe.model_dump(mode="json", exclude=_DECIDE_NOTHING, exclude_defaults=True)
 
 
 def training_order(
@@ -118,15 +126,28 @@ def is_trained(order: TrainingOrder) -> bool:
     return (order.output / OUTCOME_FILE).is_file()
 
 
-def remove_superseded(order: TrainingOrder) -> list[Path]:
-    """Remove states and unfinished work of other settings under the same key; finished models stay.
+@contextmanager
+def alone(order: TrainingOrder) -> Iterator[None]:
+    """Keep any other process from training this very model meanwhile. Raises TrainingError where one does."""
+    order.work.mkdir(parents=True, exist_ok=True)
+    with (order.work / "training.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainingError(
+                f"{order.model} is being trained by another run, in {order.work}: wait for it"
+            ) from error
+        yield
 
-    A finished model may be in use, or worth comparing with; half-done work of settings that no longer hold is neither.
-    """
+
+def remove_superseded(order: TrainingOrder) -> list[Path]:
+    """Remove unfinished work of other settings under the same key, all but the latest; finished models stay."""
     others = [path for path in order.output.parent.glob("*.partial") if path != order.work]
-    for path in others:
+    # The latest stays: a setting changed by mistake may be changed back.
+    superseded = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
+    for path in superseded:
         shutil.rmtree(path, ignore_errors=True)
-    return others
+    return superseded
 
 
 def trained_record(order: TrainingOrder, model: TrainedModel, outcome: TrainingOutcome) -> pl.DataFrame:

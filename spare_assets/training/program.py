@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import psutil
 
 from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
-from spare_assets.training.batch_order import BatchOrder
+from spare_assets.training.batch_order import BatchOrder, steps_per_epoch
 from spare_assets.training.collator import AnswerOnlyCollator
 from spare_assets.training.model import check_recipe, load_for_training, optimizer_name, save_trained
 from spare_assets.training.model_card import model_card
@@ -41,6 +41,7 @@ from spare_assets.training.saved_states import SavedStates, sync, sync_tree
 
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"
+_PATIENCE_SECONDS = 24 * 3600
 REFUSED = 3
 """Exit code of an order that cannot be carried out."""
 _WEIGHTS = "trained.safetensors"
@@ -167,6 +168,8 @@ def _trainer_settings(order: TrainingOrder, accumulated: int, states: Path) -> A
         bf16=recipe.dtype == "bfloat16",
         use_cpu=not has_gpu,
         ddp_find_unused_parameters=False,
+        # The others wait while the first counts the tokens of a million rows.
+        ddp_timeout=_PATIENCE_SECONDS,
         ddp_backend=None if has_gpu or "WORLD_SIZE" not in os.environ else "gloo",
         seed=order.seed,
         remove_unused_columns=False,
@@ -201,6 +204,12 @@ def _check_rows(
         raise TrainingError(
             f"{len(train):,} training rows do not fill a batch of {recipe.batch_size} and cannot be shared among "
             f"{processes} processes: lower batch_size, or train with one process and micro_batch_size 1"
+        )
+    steps = recipe.max_steps or recipe.epochs * steps_per_epoch(len(train), recipe.batch_size)
+    if recipe.warmup_steps >= steps:
+        reports.notice(
+            f"{order.model}: the warm-up of {recipe.warmup_steps:,} steps outlasts the {steps:,} steps there are; the "
+            f"learning rate ends at {steps / recipe.warmup_steps:.0%} of {recipe.learning_rate:g}: lower warmup_steps"
         )
     check_sample(train, AnswerOnlyCollator(processor, recipe), order.seed)
     reports.notice(
@@ -249,6 +258,8 @@ def trainer_class() -> Any:
             return super().train(resume_from_checkpoint=resume_from_checkpoint)
 
         def _run_epoch(self, *arguments: Any, **named: Any) -> None:
+            # Resuming in mid-epoch, the Trainer does not reach the order through what accelerate wraps it in.
+            self._batch_order.set_epoch(named["epoch"])
             # The Trainer would take one more step after resuming at the last.
             if self.state.global_step < self.state.max_steps:
                 super()._run_epoch(*arguments, **named)

@@ -210,6 +210,13 @@ FROM chosen
 """
 
 
+def offered_pairs(dataset: pl.LazyFrame, rejected: Sequence[pl.LazyFrame]) -> int:
+    """Pairs that `choose_turns` is offered, counted from what it reads."""
+    spatial = dataset.select(pl.col("pairs").list.len().sum()).collect().item() or 0
+    benign = [_benign_pairs(table).select(pl.len()).collect().item() for table in rejected]
+    return int(spatial + sum(benign))
+
+
 def _spatial_pairs(dataset: pl.LazyFrame) -> pl.LazyFrame:
     """Surviving pairs, one row each; `position` is their place among the sample's."""
     return (

@@ -318,7 +318,8 @@ def test_two_processes_follow_one_and_die_with_their_parent(
     environment = {**os.environ, "TEST_RUN": str(tmp_path)}
     parent = subprocess.Popen([sys.executable, "-c", parent_code, str(order.save())], env=environment)
     until = time.monotonic() + 60
-    while last_step(order) < SAVE_STEPS + 1:
+    # Past the first epoch: what order a resumed epoch has must not depend on how many resume it.
+    while last_step(order) < 2 * SAVE_STEPS + 1:
         assert time.monotonic() < until, last_lines(order.work / "printed.txt")
         time.sleep(0.02)
     assert len(members(tmp_path)) >= 7, "a launcher, two ranks, a loader and a watcher of each"
