@@ -193,7 +193,10 @@ class _Lessons:
         styles = get_args(CorpusFormat)
         captions = [describe(style, scene) for scene in scenes[: recipe.wording_scenes] for style in styles]
         self.wordings = Wordings(
-            question for slips in (0.0, 1.0) for _, found in analyst_questions(captions, slips) for question in found
+            question
+            for extras in (0.0, 1.0)
+            for _, found in analyst_questions(captions, extras, extras)
+            for question in found
         )
         self._by_slots: dict[int, list[Meaning]] = defaultdict(list)
         for meaning in self.wordings.counts:
@@ -288,15 +291,16 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
     return np.asarray(render(scene).resize((56, 56), Image.Resampling.BICUBIC))
 
 
-def build(folder: Path, recipe: Recipe, say: Callable[[str], None] = print) -> None:
+def build(folder: Path, recipe: Recipe, say: Callable[[str], None] = print, *, keep_images: bool = False) -> None:
     """Train the model on the CPU and write its folder, whole or not at all: 17 minutes on two busy cores.
 
-    The same recipe on the same kind of machine gives the same files.
+    The same recipe on the same kind of machine gives the same files. With `keep_images` the image tower is the one that
+    lies in the folder, and only the text tower is trained: for other wordings of the same facts.
     """
     torchvision_shim.install()
     import open_clip
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     started = time.monotonic()
     torch.set_num_threads(recipe.threads)
@@ -310,7 +314,12 @@ def build(folder: Path, recipe: Recipe, say: Callable[[str], None] = print) -> N
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         model = open_clip.CLIP(**config["model_cfg"])
         say(f"{sum(weights.numel() for weights in model.parameters()):,} weights, {tokens} tokens")
-        _train_images(model.visual, lessons, recipe, say)
+        if keep_images:
+            kept = load_file(folder / WEIGHTS_FILE)
+            tower = {name.removeprefix("visual."): w.float() for name, w in kept.items() if name.startswith("visual.")}
+            model.visual.load_state_dict(tower)
+        else:
+            _train_images(model.visual, lessons, recipe, say)
         tokenizer = open_clip.SimpleTokenizer(str(temporary / VOCABULARY_FILE), context_length=CONTEXT)
         _train_questions(model, tokenizer, lessons, recipe, say)
         halves = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
@@ -594,10 +603,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m spare_assets.sandbox.clip_builder", description=build.__doc__)
     parser.add_argument("--out", type=Path, default=SANDBOX_CLIP, help="folder to write (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--keep-images", action="store_true", help="train the text tower alone, for new wordings")
     parser.add_argument("--measure", action="store_true", help="only measure the model in --out")
     options = parser.parse_args(arguments)
     if not options.measure:
-        build(options.out, Recipe(seed=options.seed), lambda line: print(line, flush=True))
+        recipe = Recipe(seed=options.seed)
+        build(options.out, recipe, lambda line: print(line, flush=True), keep_images=options.keep_images)
     encoder = ClipEncoder(str(options.out), device="cpu")
     print(measure(encoder), measure_wordings(encoder), sep="\n")
 

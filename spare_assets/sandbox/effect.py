@@ -1,7 +1,8 @@
 """What fine-tuning gained on held-out scenes: four-way questions as in What's Up, and general ones.
 
 Belongs here: the questions, their right answers, and counting what a model gets right. The questions share no wording
-with training rows, and their scenes come from a pool of their own. Whoever answers is given.
+with training rows, and their scenes come from a pool of their own. A four-way question is answered by whichever of the
+four words the model finds likeliest. Whoever answers is given.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ from typing import Literal
 from PIL import Image
 
 from spare_assets.engines.chat import ChatEngine, ChatImage, ChatMessage, ChatRequest
-from spare_assets.sandbox.lessons import Kind, answer_of, options_for, with_options
+from spare_assets.sandbox.lessons import answer_of
 from spare_assets.sandbox.scenes import SIZE, Direction, Scene, direction, make_scene, render, scene_seed
 
 General = Literal["objects", "colours", "number"]
 Topic = Literal["four-way"] | General
-FOUR_WAY = "Where is the {} compared with the {}?"
+FOUR_WAY = "Where is the {} placed in relation to the {}?"
 GENERAL: dict[General, str] = {
     "objects": "Which objects does the image show?",
     "colours": "Which colour does the {} have?",
     "number": "How many objects are in the picture?",
 }
 DIRECTIONS: tuple[Direction, ...] = ("left", "right", "above", "below")
-_KINDS: dict[General, Kind] = {"objects": "list", "colours": "colour", "number": "count"}
 _REPLY_TOKENS = 40
 
 
@@ -74,9 +74,7 @@ def general_questions(count: int = 300, seed: int = 0) -> Iterator[Asked]:
         # Far from the four-way questions' scenes of the same seed.
         scene = make_scene(scene_seed("benchmark", seed, 500_000 + number))
         item = rng.choice(scene.objects)
-        answer = answer_of(topic, scene, item)
-        options = options_for(rng, _KINDS[topic], answer, scene)
-        yield Asked(topic, scene, with_options(GENERAL[topic].format(item.shape), options), answer)
+        yield Asked(topic, scene, GENERAL[topic].format(item.shape), answer_of(topic, scene, item))
 
 
 def shares_right(

@@ -22,7 +22,7 @@ from spare_assets.engines.chat import ChatMessage, ChatRequest
 from spare_assets.engines.rule_based.engine import RuleBasedEngine
 from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Fact, Scene, SceneObject, spatial_facts
 
-Form = Literal["what", "what else", "where", "colour"]
+Form = Literal["what", "what else", "where", "colour", "list", "others", "count"]
 NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 _NAME = re.compile(rf"\b(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})\b")
 _SHAPE = re.compile(rf"\b(?:{'|'.join(SHAPES)})\b")
@@ -41,6 +41,7 @@ _REGION = re.compile(
     r"\b(?:(top|upper|bottom|lower) (left|right) corner|(top|bottom|left|right)(?: edge| side)? of the (?:image|frame)"
     r"|(center|middle))\b"
 )
+_SHOWS = re.compile(r"\b(?:does the image show|can be seen\?)")
 _TALK = re.compile(r"\b(?:description|caption)\b", re.IGNORECASE)
 
 
@@ -68,14 +69,16 @@ class Question:
     things: tuple[str, ...]
 
 
-def analyst_questions(captions: Iterable[str], slips: float = 0.0) -> Iterator[tuple[str, list[str]]]:
+def analyst_questions(
+    captions: Iterable[str], slips: float = 0.0, asides: float = 0.0
+) -> Iterator[tuple[str, list[str]]]:
     """Each caption with the questions that the rule-based analyst writes from it."""
     kept = list(captions)
     requests = (
         (str(number), ChatRequest((ChatMessage("system", "write_pairs"), ChatMessage("user", caption)), 1024))
         for number, caption in enumerate(kept)
     )
-    for reply in RuleBasedEngine(slips=slips).complete(requests):
+    for reply in RuleBasedEngine(slips=slips, asides=asides).complete(requests):
         yield kept[int(reply.key)], [pair["question"] for pair in json.loads(reply.text)]
 
 
@@ -92,6 +95,9 @@ def read_wording(question: str) -> tuple[str, Meaning] | None:
     if "what colour is the" in text:
         wording, slots = _SHAPE.subn("{}", question)
         return (wording, Meaning("colour", slots=slots, of_caption=of_caption)) if slots == 1 else None
+    if "how many" in text or (slots <= 1 and _SHOWS.search(text)):
+        aside: Form = "count" if "how many" in text else "others" if slots else "list"
+        return wording, Meaning(aside, slots=slots, of_caption=of_caption)
     if "where" in text and slots:
         return wording, Meaning("where", slots=slots, of_caption=of_caption)
     form: Form = "what else" if "what else" in text else "what"
@@ -141,9 +147,9 @@ class Wordings:
 def _asked_of(fact: Fact, meaning: Meaning) -> Iterator[tuple[str, ...]]:
     """The things that a question of this meaning names when it asks about this fact."""
     subject, references = fact.subject.name, tuple(item.name for item in fact.references)
-    if meaning.form == "colour":
+    if meaning.form in _ASIDES:
         if fact.relation == "region":
-            yield (fact.subject.shape,)
+            yield {"colour": (fact.subject.shape,), "others": (subject,)}.get(meaning.form, ())
     elif meaning.form == "where":
         if meaning.slots == 1 + len(references):
             yield (subject, *references)
@@ -151,6 +157,8 @@ def _asked_of(fact: Fact, meaning: Meaning) -> Iterator[tuple[str, ...]]:
         yield references
 
 
+_ASIDES = ("colour", "list", "others", "count")
+"""What is asked of a scene's objects without regard to where they are."""
 SINGLE = ("left", "right", "above", "below", "next to", "near", "far")
 """Relations to one other thing."""
 _REGIONS = (

@@ -3,9 +3,10 @@
 Choosing, ordering and grouping turns, for pairs and for the captions of the baseline (4.5.5), and counting what was
 left out, belong here. Finding contaminated images does not, nor how a row becomes tokens.
 
-**Order.** An image's turns stand by caption_id; within a caption its spatial pairs first, then its benign ones, each
-in generation order. A question asked again of the same image, by the folding of check 1, goes; the first in this order
-stays, except that no benign pair ever displaces a spatial one.
+**Order.** An image's turns stand in an order drawn by the hash of pair_id, so that every kind of question is asked
+first now and then: with benign pairs always behind spatial ones, a small model lost what it was asked to keep. A question
+asked again of the same image, by the folding of check 1, goes; the first by caption_id and generation order stays,
+except that no benign pair ever displaces a spatial one.
 
 **Part.** An image is held out by the hash of its canonical id and nothing else, so that another source, share or seed
 never moves it.
@@ -188,7 +189,7 @@ SELECT image_id || CASE WHEN ? THEN '#' || pair_id ELSE '' END AS row_id, part, 
     pair_id, question, answer, benign
 FROM chosen JOIN files USING (image_id)
 WHERE fate = 'turns'
-ORDER BY row_id, caption_id, benign, position
+ORDER BY row_id, sha256('turn ' || pair_id), pair_id
 """
 
 _CAPTION_TURNS = """

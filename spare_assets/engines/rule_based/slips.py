@@ -33,7 +33,13 @@ _ABSENT_THINGS = (
 )
 _COLOURS = str.split("red orange yellow green blue purple brown black white pink grey gray")
 _COLOURED = re.compile(rf"\b({'|'.join(_COLOURS)})(?: and \w+)? ([a-z]+)\b")
+_COUNTED = re.compile(
+    r"\b(two|three|four|five|six|seven|eight|nine|ten) (?:[a-z]+ ){0,2}(shapes|objects|things|people)\b"
+)
 _COLOUR_ASIDES = 2
+_LIST_QUESTIONS = ("What does the image show?", "Which things does the image show?", "What can be seen?")
+_OTHERS_QUESTION = "What does the image show apart from the {}?"
+_COUNT_QUESTIONS = ("How many {} are there?", "How many {} does the image show?", "How many {} can be seen?")
 _PLACE_QUESTION = re.compile(r"^(?:What|Who) is ")
 
 
@@ -63,11 +69,12 @@ def add_asides(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
     plain = sorted(((*found, thing) for thing, found in colours.items() if len(found) == 1), key=_by_colour)
     asides = [_colour_pair(colour, thing) for colour, thing in rng.sample(plain, min(len(plain), _COLOUR_ASIDES))]
     if len(plain) > 1:
-        named = rng.choice(plain)
-        others = [_with_article(" ".join(other)) for other in plain if other != named]
-        listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
-        asides.append(Pair(f"What does the image show apart from the {' '.join(named)}?", listed))
-        asides.append(Pair(f"Does the image show the {' '.join(rng.choice(plain))}?", "yes"))
+        names = [" ".join(named) for named in plain]
+        asides.append(Pair(rng.choice(_LIST_QUESTIONS), _listed(names)))
+        named = rng.choice(names)
+        asides.append(Pair(_OTHERS_QUESTION.format(named), _listed([name for name in names if name != named])))
+    if counted := _COUNTED.search(caption.lower()):
+        asides.append(Pair(rng.choice(_COUNT_QUESTIONS).format(counted[2]), counted[1]))
     return [*pairs, *asides]
 
 
@@ -75,8 +82,9 @@ def _by_colour(named: tuple[str, ...]) -> tuple[int, str]:
     return _COLOURS.index(named[0]), named[-1]
 
 
-def _with_article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+def _listed(names: list[str]) -> str:
+    items = [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in names]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _repetition(caption: str, pair: Pair, rng: random.Random) -> Pair | None:
