@@ -4,9 +4,9 @@ Choosing, ordering and grouping turns, for pairs and for the captions of the bas
 left out, belong here. Finding contaminated images does not, nor how a row becomes tokens.
 
 **Order.** An image's turns stand in an order drawn by the hash of pair_id, so that every kind of question is asked
-first now and then: with benign pairs always behind spatial ones, a small model lost what it was asked to keep. A question
-asked again of the same image, by the folding of check 1, goes; the first by caption_id and generation order stays,
-except that no benign pair ever displaces a spatial one.
+first now and then: with benign pairs always behind spatial ones, a small model lost what they were to keep. A
+question asked again of the same image, by the folding of check 1, goes; the first by caption_id and generation order
+stays, except that no benign pair ever displaces a spatial one.
 
 **Part.** An image is held out by the hash of its canonical id and nothing else, so that another source, share or seed
 never moves it.

@@ -70,7 +70,7 @@ def test_a_question_is_read_as_wording_and_meaning(question: str, wording: str, 
 
 
 def test_what_asks_nothing_known_has_no_meaning() -> None:
-    for question in ("What colour is the sky?", "How many shapes are there?", "", "Where is the cat?"):
+    for question in ("What colour is the sky?", "Why are the shapes there?", "", "Where is the cat?"):
         assert read_wording(question) is None
 
 
@@ -116,10 +116,13 @@ def test_what_the_analyst_asks_of_a_scene_fits_it(seed: int) -> None:
     scene = make_scene(seed)
     clear, possible = predicates(scene)
     assert (possible | ~clear).all()
-    for _, found in analyst_questions([describe(style, scene) for style in get_args(CorpusFormat)]):
+    captions = [describe(style, scene) for style in get_args(CorpusFormat)]
+    for _, found in analyst_questions(captions, asides=1.0):
         for question in found:
             reading = read_wording(question)
             assert reading, question
+            if reading[1].form == "colour":
+                continue
             things = tuple(named_things(question))
             assert set(things) <= {item.name for item in scene.objects}
             assert clear[list(required(Question(question, reading[1], things)))].all(), question
@@ -136,7 +139,7 @@ def test_wordings_ask_in_turn_what_a_scene_allows() -> None:
         "What is to the left of the red ring?",
         "Where is the red ring?",
     ]
-    wordings = Wordings([*asked, "How many?"])
+    wordings = Wordings([*asked, "Why so?"])
     entries = wordings.askable(SCENE)
     assert (Meaning("what", "left", slots=1), ("blue star",), 2) in entries
     assert {things for meaning, things, _ in entries if meaning.form == "where"} == {
