@@ -418,12 +418,16 @@ def _train_questions(model: Any, tokenizer: Any, lessons: _Lessons, recipe: Reci
         may_fit = torch.from_numpy(possible[scenes][:, needs].all(axis=2))
         texts = _text_vectors(model, tokenizer([question.text for question in questions]))
         logits = recipe.scale * (pictures[scenes] @ texts.T - BOUNDARY)
-        fitting = torch.nn.functional.softplus(-logits[fits])
+        # What fits every picture is soon learned, and must not drown what fits few.
+        always = fits.all(dim=0)
+        fitting = torch.nn.functional.softplus(-logits[fits & ~always])
+        general = torch.nn.functional.softplus(-logits[:, always])
         wrong = torch.nn.functional.softplus(logits[~may_fit])
         hardest = wrong.topk(len(wrong) // 100).values
         together, apart = _wording_loss(texts, questions)
         return {
             "fitting": fitting.mean(),
+            "general": 0.2 * general.sum() / max(1, general.numel()),
             "wrong": 0.5 * wrong.mean() + 0.5 * hardest.mean(),
             "together": together,
             "apart": apart,
