@@ -155,10 +155,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             conserve("training_samples", read=offered, parts=counts.parts | {"turns": turns})
             conserve("caption_training_samples", read=counts.captions, parts={"turns": caption_turns})
             if not turns:
-                raise dg.Failure(
-                    f"of {counts.offered:,} pairs none can be trained on: {json.dumps(counts.parts)}",
-                    allow_retries=False,
-                )
+                context.log.warning(f"of {offered:,} pairs none can be trained on: {json.dumps(counts.parts)}")
             stage.note(
                 pairs_offered=counts.offered,
                 **{f"pairs_{name}": count for name, count in counts.parts.items()},

@@ -5,6 +5,7 @@ Write it anew with `python -m spare_assets_tests.orchestration.test_graph`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,11 +87,12 @@ def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callab
         versions(make_home(f"engine-{size}", engines={"analyst": engine | {"batch_size": size}})) for size in (1, 64)
     )
     assert one == other, "how many requests go together decides nothing"
-    training = yaml.safe_load((PROFILES / "sandbox.yaml").read_text())["training"]
+    sandbox = yaml.safe_load((PROFILES / "sandbox.yaml").read_text())
+    training = copy.deepcopy(sandbox["training"])
     training["recipes"]["spare"] |= {"learning_rate": 0.1, "micro_batch_size": 1}
     after = versions(make_home("recipe", training=training))
     assert {name for name in before if before[name] != after[name]} == {"checkpoint", "hyperparameter_trials"}
-    training["recipes"]["spare"] |= {"learning_rate": 1.4e-3}
+    training["recipes"]["spare"] |= {"learning_rate": sandbox["training"]["recipes"]["spare"]["learning_rate"]}
     assert versions(make_home("shared", training=training)) == before, "how many rows share a pass decides nothing"
     after = versions(make_home("three", synthesis={"max_new_tokens": 99}))
     assert {name for name in before if before[name] != after[name]} == {"qa_pairs", "generation_outcomes"}

@@ -133,5 +133,5 @@ def test_catalog_has_a_typed_view_per_table(store: TableStore, tmp_path: Path) -
     assert [path.name for path in tmp_path.glob("*duckdb*")] == ["spare.duckdb"]
 
 
-def test_every_partitioned_table_has_its_source_as_a_column() -> None:
-    assert all("source" in schema.names for schema in TABLES.values() if schema.partitioned)
+def test_every_partitioned_table_has_its_partition_key_as_a_column() -> None:
+    assert all(schema.partition in schema.names for schema in TABLES.values() if schema.partitioned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from spare_assets.settings import (
 )
 from spare_assets.storage.schemas import TABLES
 from spare_assets.training.checkpoints import (
+    alone,
     endpoint_record,
     is_trained,
     released_record,
@@ -94,14 +96,23 @@ def test_unfinished_work_of_other_settings_goes_and_finished_models_stay(
     make_home: Callable[..., Home], base: Path, rows: Path
 ) -> None:
     home = make_home()
-    old, new = order(home, rows, recipe_of(base)), order(home, rows, recipe_of(base), seed=1)
-    for folder in (old.work, old.output, new.work):
+    oldest, old, new = (order(home, rows, recipe_of(base), seed=seed) for seed in (2, 0, 1))
+    for age, folder in enumerate((oldest.work, old.work, old.output, new.work)):
         folder.mkdir(parents=True)
-    assert remove_superseded(new) == [old.work]
-    assert not old.work.exists() and old.output.exists() and new.work.exists()
+        os.utime(folder, (age, age))
+    assert remove_superseded(new) == [oldest.work], "the latest stays: a setting may be changed back"
+    assert not oldest.work.exists() and old.work.exists() and old.output.exists() and new.work.exists()
     assert not is_trained(old), "a folder without an outcome is no finished model"
     OUTCOME.save(old.output)
     assert is_trained(old)
+
+
+def test_one_model_is_trained_by_one_run_at_a_time(make_home: Callable[..., Home], base: Path, rows: Path) -> None:
+    made = order(make_home(), rows, recipe_of(base))
+    with alone(made), pytest.raises(TrainingError, match="is being trained by another run"), alone(made):
+        pass
+    with alone(made):
+        pass
 
 
 def test_a_base_without_safetensors_is_refused(make_home: Callable[..., Home], base: Path, rows: Path) -> None:
