@@ -61,7 +61,6 @@ DUPLICATE = 0.95
 """Cosine above which two questions are one: the default cut-off of check 1."""
 VOCABULARY_FILE = "vocabulary.txt.gz"
 CONTEXT = 32
-_CALIBRATION_SCENES = 400
 MERGES = 1100
 # Things and relations that no sandbox scene has: questions about them fit no scene, and each is another
 # question. They keep the text tower from taking all words it does not know for the same.
@@ -111,6 +110,7 @@ class Recipe:
     text_width: int = 96
     text_layers: int = 2
     threads: int = 2
+    calibration_scenes: int = 400
 
 
 def learn_merges(words: Counter[str], limit: int) -> list[tuple[str, str]]:
@@ -347,7 +347,7 @@ def calibrate(folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
     weights = load_file(folder / WEIGHTS_FILE)
     bias, projection = weights["ln_final.bias"].float(), weights["text_projection"].float()
     with tempfile.TemporaryDirectory() as pictures:
-        paths = [Path(pictures) / f"{index}.png" for index in range(_CALIBRATION_SCENES)]
+        paths = [Path(pictures) / f"{index}.png" for index in range(recipe.calibration_scenes)]
         for index, path in enumerate(paths):
             render(make_scene(scene_seed("clip_training", recipe.seed + 1, index))).save(path)
         mean = ClipEncoder(str(folder), device="cpu").encode_images(paths).astype(np.float32).mean(axis=0)
@@ -357,7 +357,9 @@ def calibrate(folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
     for _ in range(7):
         step = (low + high) / 2
         save_file(weights | {"ln_final.bias": (bias + step * direction).half()}, folder / WEIGHTS_FILE)
-        found = measure(ClipEncoder(str(folder), device="cpu"), _CALIBRATION_SCENES, recipe.seed + 1, "clip_training")
+        found = measure(
+            ClipEncoder(str(folder), device="cpu"), recipe.calibration_scenes, recipe.seed + 1, "clip_training"
+        )
         say(f"moved by {step:.3f}: {found.kept:.3f} kept, {found.dropped:.3f} dropped")
         low, high = (step, high) if found.kept < found.dropped else (low, step)
 

@@ -25,7 +25,14 @@ from spare_assets.sandbox.clip_builder import (
 from spare_assets.sandbox.questions import required
 
 SHORT = Recipe(
-    scenes=1500, wording_scenes=150, image_steps=40, question_steps=40, image_batch=64, question_batch=64, threads=1
+    scenes=1500,
+    wording_scenes=150,
+    image_steps=40,
+    question_steps=40,
+    image_batch=64,
+    question_batch=64,
+    threads=1,
+    calibration_scenes=12,
 )
 
 
