@@ -281,6 +281,11 @@ class RecipeSettings(Strict):
     loader_processes: int = Field(0, ge=0, description="Processes that read and prepare pictures.")
     image_cache_megabytes: int = Field(0, ge=0, description="Memory for prepared pictures, for small training sets.")
 
+    @property
+    def stores_adapter(self) -> bool:
+        """Whether what is stored is an adapter alone, to be put on the base."""
+        return self.method == "lora" and not self.lora.merge
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> RecipeSettings:
         if self.batch_size % self.micro_batch_size:

@@ -24,6 +24,7 @@ from spare_assets.orchestration import stage
 from spare_assets.orchestration.instance import end_dead_runs, living_run, open_instance, pool_holder
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
+from spare_assets.storage.schemas import TABLES
 
 _BARE_NAME = re.compile(r"(?<![\w:\"])(?!(?:and|or|not)\b)([a-z][a-z0-9_]*)(?![\w:\"(])")
 """An asset's name standing alone in a selection, which Dagster wants as `key:"name"`."""
@@ -213,7 +214,7 @@ class Materialization:
     def _waves(self, selected: set[dg.AssetKey]) -> list[Wave]:
         """The selected assets in as few waves as their order allows, each of one kind of partition."""
         graph = self.defs.resolve_asset_graph()
-        kinds = {key: self._partition_kind(graph.get(key).partitions_def) for key in selected}
+        kinds = {key: TABLES[key.path[-1]].partition or "" for key in selected}
         waves: list[Wave] = []
         done: set[dg.AssetKey] = set()
         for kind in itertools.cycle(("source", "", "model")):
@@ -233,12 +234,6 @@ class Materialization:
                 waves.append(Wave(tuple(sorted(whole)), self._partitions[kind]))
             done |= whole
         return waves
-
-    def _partition_kind(self, partitions: dg.PartitionsDefinition[str] | None) -> str:
-        if partitions is None:
-            return ""
-        names = set(partitions.get_partition_keys())
-        return "source" if names == set(self.home.settings.sources) else "model"
 
 
 def _chosen(kind: str, declared: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
     )
     def spare_dataset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            present = materialized(stage, PARTS)
+            present = in_key_order(stage.sources_with(*PARTS))
             assembled = stage.stage(
                 "spare_dataset",
                 pl.concat([samples(*(stage.store.scan(part, source) for part in PARTS)) for source in present]),
@@ -81,19 +81,9 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
     )
     def dataset_statistics_asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            rows = dataset_statistics(stage.store, materialized(stage, ("captions", *PARTS)))
+            rows = dataset_statistics(stage.store, in_key_order(stage.sources_with("captions", *PARTS)))
             stage.stage("dataset_statistics", rows)
             stage.note(table_1=count_table(rows))
             yield from stage.publish()
-
-    def materialized(stage: Stage, tables: tuple[str, ...]) -> list[str]:
-        present = [key for key in declared if all(stage.store.exists(table, key) for table in tables)]
-        if not present:
-            raise dg.Failure(
-                f"no declared source ({', '.join(declared)}) is materialized up to spatial_pairs: "
-                "materialize at least one first",
-                allow_retries=False,
-            )
-        return in_key_order(present)
 
     return [spare_dataset, dataset_statistics_asset]

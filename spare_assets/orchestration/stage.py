@@ -111,6 +111,17 @@ class Stage:
                     allow_retries=False,
                 )
 
+    def sources_with(self, *tables: str) -> list[str]:
+        """Declared sources that have all these tables. Raises Failure where none has."""
+        declared = list(self.home.settings.sources)
+        present = [key for key in declared if all(self.store.exists(table, key) for table in tables)]
+        if not present:
+            raise dg.Failure(
+                f"no declared source ({', '.join(declared)}) has {', '.join(tables)}: materialize at least one first",
+                allow_retries=False,
+            )
+        return present
+
     def stage(self, table: str, rows: Rows, **recorded: str) -> StagedTable:
         """Write a table beside its place."""
         staged = self.store.stage(table, self.partition, rows, self._recorded(recorded))

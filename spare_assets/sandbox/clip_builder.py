@@ -53,7 +53,7 @@ from spare_assets.sandbox.questions import (
     read_wording,
     required,
 )
-from spare_assets.sandbox.scenes import GRID, Scene, make_scene, render, scene_seed
+from spare_assets.sandbox.scenes import GRID, Scene, make_scene, render, scene_seed, small_picture
 
 BOUNDARY = 0.25
 """Cosine from which a question fits a picture: the default cut-off of check 4."""
@@ -212,7 +212,7 @@ class _Lessons:
         self.clear, self.possible = (np.stack(rows) for rows in zip(*truths, strict=True))
         self.patches = np.stack([_patch_names(scene) for scene in scenes])
         say(f"{len(scenes):,} scenes, {len(self.wordings.texts)} wordings")
-        self.pictures = np.stack([_picture(scene) for scene in scenes])
+        self.pictures = np.stack([small_picture(scene) for scene in scenes])
         say(f"{len(scenes):,} pictures")
 
     @property
@@ -283,13 +283,6 @@ def _patch_names(scene: Scene) -> NDArray[np.int64]:
     for item in scene.objects:
         patches[item.row * GRID + item.column] = NAMES.index(item.name)
     return patches
-
-
-def _picture(scene: Scene) -> NDArray[np.uint8]:
-    """A scene's picture as the model sees it before normalisation, [56, 56, 3]."""
-    from PIL import Image
-
-    return np.asarray(render(scene).resize((56, 56), Image.Resampling.BICUBIC))
 
 
 def build(folder: Path, recipe: Recipe, say: Callable[[str], None] = print, *, keep_images: bool = False) -> None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from spare_assets.engines.rule_based.wording import listed, with_article
 from spare_assets.sandbox.scenes import (
     SIZE,
     Fact,
@@ -320,14 +321,6 @@ _RELATION_WORDS: dict[str, tuple[str, ...]] = {
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
 def _objects(rng: random.Random, scene: Scene) -> list[SceneObject]:
     return rng.sample(scene.objects, len(scene.objects))
 
@@ -351,7 +344,7 @@ def _chosen_facts(rng: random.Random, scene: Scene, most: int, regions: int) -> 
 
 
 def _relation_phrase(rng: random.Random, fact: Fact, directly_share: float = 0.0) -> str:
-    references = _listed([f"the {item.name}" for item in fact.references])
+    references = listed([f"the {item.name}" for item in fact.references])
     words = rng.choice(_RELATION_WORDS[fact.relation])
     same_column = fact.references[0].column == fact.subject.column
     if words in {"above", "below"} and same_column and rng.random() < directly_share:
@@ -366,13 +359,13 @@ def _sentence(text: str) -> str:
 def _docci_caption(rng: random.Random, scene: Scene, plain: bool) -> str:
     """Long and precise, American spelling: what is there, how each thing looks, then where it is."""
     objects = _objects(rng, scene)
-    names = [_article(item.name) for item in objects]
+    names = [with_article(item.name) for item in objects]
     sentences = [
         rng.choice(
             (
-                f"A bright, flat digital picture of {_listed(names)}",
-                f"A flat digital illustration that shows {_listed(names)}",
-                f"A computer-drawn picture that has {_NUMBERS[len(names)]} flat shapes: {_listed(names)}",
+                f"A bright, flat digital picture of {listed(names)}",
+                f"A flat digital illustration that shows {listed(names)}",
+                f"A computer-drawn picture that has {_NUMBERS[len(names)]} flat shapes: {listed(names)}",
             )
         )
     ]
@@ -432,11 +425,11 @@ def _place_phrase(rng: random.Random, place: str, picture: str, middle: str) -> 
 
 def _narrative_caption(rng: random.Random, scene: Scene, plain: bool) -> str:
     """Short and spoken, in the manner of someone pointing at things: `In this image I can see ...`."""
-    names = [_article(item.name) for item in _objects(rng, scene)]
+    names = [with_article(item.name) for item in _objects(rng, scene)]
     opening = rng.choice(
         ("in this image I can see", "in this picture we can see", "in this image there is", "here I can see")
     )
-    sentences = [f"{opening} {_listed(names)}"]
+    sentences = [f"{opening} {listed(names)}"]
     if not plain:
         for fact in _chosen_facts(rng, scene, most=rng.choice((1, 2, 3)), regions=rng.choice((0, 0, 1))):
             sentences.append(_narrative_fact(rng, fact))
@@ -457,15 +450,15 @@ def _narrative_fact(rng: random.Random, fact: Fact) -> str:
     subject = fact.subject.name
     if fact.relation == "region":
         place = _place_phrase(rng, fact.region, "image", "middle")
-        return rng.choice((f"{place} there is {_article(subject)}", f"{place} we can see {_article(subject)}"))
+        return rng.choice((f"{place} there is {with_article(subject)}", f"{place} we can see {with_article(subject)}"))
     phrase = _relation_phrase(rng, fact)
     if fact.relation == "far":
         return f"the {subject} is {phrase}"
     return rng.choice(
         (
-            f"there is {_article(subject)} {phrase}",
-            f"{phrase} there is {_article(subject)}",
-            f"{phrase} we can see {_article(subject)}",
+            f"there is {with_article(subject)} {phrase}",
+            f"{phrase} there is {with_article(subject)}",
+            f"{phrase} we can see {with_article(subject)}",
             f"the {subject} is {phrase}",
         )
     )
@@ -474,14 +467,14 @@ def _narrative_fact(rng: random.Random, fact: Fact) -> str:
 def _pixmo_caption(rng: random.Random, scene: Scene, plain: bool) -> str:
     """Flowing prose that likes its adjectives."""
     objects = _objects(rng, scene)
-    names = [_article(f"{rng.choice(('bold', 'bright', 'simple', 'neat'))} {item.name}") for item in objects]
+    names = [with_article(f"{rng.choice(('bold', 'bright', 'simple', 'neat'))} {item.name}") for item in objects]
     sentences = [
         rng.choice(
             (
-                f"this playful digital artwork presents {_listed(names)}",
+                f"this playful digital artwork presents {listed(names)}",
                 f"the image captures a minimalist arrangement of {_NUMBERS[len(names)]} geometric shapes: "
-                f"{_listed(names)}",
-                f"this cheerful, abstract composition features {_listed(names)}",
+                f"{listed(names)}",
+                f"this cheerful, abstract composition features {listed(names)}",
             )
         )
     ]

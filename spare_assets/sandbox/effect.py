@@ -18,7 +18,7 @@ from typing import Literal
 from PIL import Image
 
 from spare_assets.engines.chat import ChatEngine, ChatImage, ChatMessage, ChatRequest
-from spare_assets.sandbox.lessons import answer_of
+from spare_assets.sandbox.lessons import number_in_words, objects_in_words
 from spare_assets.sandbox.scenes import SIZE, Direction, Scene, direction, make_scene, render, scene_seed
 
 General = Literal["objects", "colours", "number"]
@@ -74,7 +74,8 @@ def general_questions(count: int = 300, seed: int = 0) -> Iterator[Asked]:
         # Far from the four-way questions' scenes of the same seed.
         scene = make_scene(scene_seed("benchmark", seed, 500_000 + number))
         item = rng.choice(scene.objects)
-        yield Asked(topic, scene, GENERAL[topic].format(item.shape), answer_of(topic, scene, item))
+        answers = {"objects": objects_in_words(scene), "colours": item.colour, "number": number_in_words(scene)}
+        yield Asked(topic, scene, GENERAL[topic].format(item.shape), answers[topic])
 
 
 def shares_right(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from spare_assets.engines.rule_based.wording import listed, with_article
 from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Scene, SceneObject
 
 Kind = Literal["list", "others", "count", "colour", "shape", "present", "cell", "at cell", "step", "at step"]
@@ -93,21 +94,24 @@ class Lesson(NamedTuple):
     start: SceneObject | None = None
 
 
-def lesson(rng: random.Random, scene: Scene, kinds: dict[Kind, float] = KINDS) -> Lesson:
+def lesson(rng: random.Random, scene: Scene) -> Lesson:
     """A question about a scene, of one of the kinds, and its answer."""
-    (kind,) = rng.choices(list(kinds), list(kinds.values()))
+    (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
     made = _QUESTIONS[kind](rng, scene)
     if kind not in ("others", "present", "at cell", "at step") and rng.random() < OPTIONS_SHARE:
         return made._replace(question=with_options(made.question, options_for(rng, kind, made.answer, scene)))
     return made._replace(question=f"{rng.choice(_BEFORE)}{made.question}{rng.choice(_AFTER)}")
 
 
-def answer_of(topic: Literal["objects", "colours", "number"], scene: Scene, item: SceneObject) -> str:
-    """The answer in the words that lessons use: all objects of a scene, the colour of one, or how many there are."""
-    if topic == "objects":
-        items = sorted(scene.objects, key=lambda item: _ORDER.index(item.colour))
-        return listed([with_article(item.name) for item in items])
-    return item.colour if topic == "colours" else _COUNTS[len(scene.objects)]
+def objects_in_words(scene: Scene) -> str:
+    """All objects of a scene in the words and the order that lessons use."""
+    items = sorted(scene.objects, key=lambda item: _ORDER.index(item.colour))
+    return listed([with_article(item.name) for item in items])
+
+
+def number_in_words(scene: Scene) -> str:
+    """How many objects a scene has."""
+    return _COUNTS[len(scene.objects)]
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
@@ -121,7 +125,7 @@ def options_for(rng: random.Random, kind: Kind, right: str, scene: Scene) -> lis
     if kind == "list":
         wrong = {right}
         while len(wrong) < 4:
-            wrong.add(answer_of("objects", _altered(rng, scene), scene.objects[0]))
+            wrong.add(objects_in_words(_altered(rng, scene)))
         others = sorted(wrong - {right})
     else:
         others = rng.sample([option for option in _OPTIONS[kind] if option != right], len(_OPTIONS[kind][:4]) - 1)
@@ -149,16 +153,6 @@ def _in_free_words(rng: random.Random, names: Sequence[str]) -> str:
     return f"{' '.join([*words, *rng.choices(_FILLERS, k=rng.choice((0, 0, 0, 1, 3)))])}?"
 
 
-def listed(items: Sequence[str]) -> str:
-    """Items as a list in words."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def with_article(name: str) -> str:
-    """A thing with its indefinite article."""
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
 def cell(item: SceneObject) -> str:
     """The cell an object is in, such as `b3`."""
     return f"{COLUMNS[item.column]}{item.row + 1}"
@@ -170,17 +164,17 @@ def step(item: SceneObject, start: SceneObject) -> str:
 
 
 def _list(rng: random.Random, scene: Scene) -> Lesson:
-    return Lesson(rng.choice(_LIST), answer_of("objects", scene, scene.objects[0]), "list")
+    return Lesson(rng.choice(_LIST), objects_in_words(scene), "list")
 
 
 def _others(rng: random.Random, scene: Scene) -> Lesson:
     item = rng.choice(scene.objects)
     rest = Scene(scene.seed, tuple(other for other in scene.objects if other is not item))
-    return Lesson(rng.choice(_OTHERS).format(item.name), answer_of("objects", rest, item), "others", item)
+    return Lesson(rng.choice(_OTHERS).format(item.name), objects_in_words(rest), "others", item)
 
 
 def _count(rng: random.Random, scene: Scene) -> Lesson:
-    return Lesson(rng.choice(_COUNT), answer_of("number", scene, scene.objects[0]), "count")
+    return Lesson(rng.choice(_COUNT), number_in_words(scene), "count")
 
 
 def _colour(rng: random.Random, scene: Scene) -> Lesson:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 GRID = 4
@@ -170,6 +171,11 @@ def render(scene: Scene) -> Image.Image:
         corner = (item.x - mask.width // 2, item.y - mask.height // 2)
         image.paste(COLOURS[item.colour], corner, mask)
     return image
+
+
+def small_picture(scene: Scene) -> NDArray[np.uint8]:
+    """A scene's picture at a quarter of its side, [56, 56, 3]: what the sandbox's models see before normalisation."""
+    return np.asarray(render(scene).resize((SIZE // 4, SIZE // 4), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def _place(rng: random.Random, colour: str, shape: str, column: int, row: int) -> SceneObject:

@@ -27,14 +27,13 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spare_assets.clip import torchvision_shim
 from spare_assets.sandbox import SANDBOX_VLM
 from spare_assets.sandbox.corpora import CorpusFormat, describe
 from spare_assets.sandbox.lessons import COLUMNS, lesson
 from spare_assets.sandbox.questions import analyst_questions
-from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Scene, SceneObject, make_scene, render, scene_seed
+from spare_assets.sandbox.scenes import COLOURS, GRID, SHAPES, Scene, SceneObject, make_scene, scene_seed, small_picture
 
 PATCH = 14
 SIDE = GRID * PATCH
@@ -115,16 +114,14 @@ def build(folder: Path, recipe: Recipe, shape: Shape, say: Callable[[str], None]
     student.learn_to_see(say)
     student.learn_to_answer(say)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    model.save_pretrained(temporary)
-    processor.save_pretrained(temporary)
-    temporary.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
-
-
-def small_picture(scene: Scene) -> NDArray[np.uint8]:
-    """A scene as the model sees it: [SIDE, SIDE, 3]."""
-    return np.asarray(render(scene).resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)
+    try:
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)
+        temporary.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_processor(seed: int) -> Any:

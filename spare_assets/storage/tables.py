@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spare_assets.storage.durability import sync
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
 
@@ -125,7 +126,7 @@ class TableStore:
         temporary = temporary_beside(path)
         try:
             frame.write_parquet(temporary)
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -141,7 +142,7 @@ class TableStore:
             for table in staged:
                 table.temporary.replace(table.path)
             for folder in {table.path.parent for table in staged}:
-                _sync(folder)
+                sync(folder)
 
     def _require(self, table: str, source: str | None) -> None:
         if not self.exists(table, source):
@@ -196,7 +197,7 @@ class TableWriter:
             if kind is None:
                 if not self._temporary.exists():
                     self._schema.empty().write_parquet(self._temporary, metadata=self._recorded)
-                _sync(self._temporary)
+                sync(self._temporary)
                 rows = int(pq.read_metadata(self._temporary).num_rows)
                 self.staged = StagedTable(self._schema, self._temporary, self._path, rows)
         finally:
@@ -277,11 +278,3 @@ def read_batches(path: Path, size: int = 10_000) -> Iterator[pl.DataFrame]:
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
             yield frame
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -105,7 +105,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     )
     def contaminated_images_asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            images = pl.concat([stage.store.scan("images", source) for source in with_tables(stage, "images")])
+            images = pl.concat([stage.store.scan("images", source) for source in stage.sources_with("images")])
             known = stage.store.scan("benchmark_images")
             progress = stage.progress(distinct_hashes(images))
             found = contaminated_images(images, known, training.hash_distance, progress.advance)
@@ -135,7 +135,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     )
     def training_samples(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            present = with_tables(stage, *PARTS)
+            present = stage.sources_with(*PARTS)
             rejected, captions, images = ([stage.store.scan(name, source) for source in present] for name in PARTS)
             chosen = choose_turns(
                 stage.store.scan("spare_dataset"),
@@ -157,7 +157,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             if not turns:
                 context.log.warning(f"of {offered:,} pairs none can be trained on: {json.dumps(counts.parts)}")
             stage.note(
-                pairs_offered=counts.offered,
+                pairs_offered=offered,
                 **{f"pairs_{name}": count for name, count in counts.parts.items()},
                 benign_turns=counts.benign_turns,
                 images=counts.images,
@@ -243,10 +243,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
 
     def trained(stage: Stage, key: str, recipe: RecipeSettings, seed: int) -> tuple[TrainingOrder, TrainingOutcome]:
         """Train by a recipe, or find this very model trained before."""
-        rows = stage.store.path(recipe.rows)
-        stage.store.scan(recipe.rows)
-        made_of = {"spare_dataset": stage.store.metadata(recipe.rows).get("spare_dataset", "not recorded")}
-        order = training_order(home, key, recipe, seed, rows, made_of)
+        made_of = stage.store.metadata(recipe.rows).get("spare_dataset", "not recorded")
+        order = training_order(home, key, recipe, seed, stage.store.path(recipe.rows), made_of)
         if is_trained(order):
             stage.context.log.info(f"{key}: nothing changed, {order.output} stands")
             stage.note(trained_now=False)
@@ -256,16 +254,6 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         stage.note(trained_now=True)
         with alone(order):
             return order, run_training(stage, order)
-
-    def with_tables(stage: Stage, *tables: str) -> list[str]:
-        present = [key for key in settings.sources if all(stage.store.exists(table, key) for table in tables)]
-        if not present:
-            raise dg.Failure(
-                f"no declared source ({', '.join(settings.sources)}) has {' and '.join(tables)}: "
-                "materialize at least one first",
-                allow_retries=False,
-            )
-        return present
 
     return [benchmark_images_asset, contaminated_images_asset, training_samples, hyperparameter_trials, checkpoint]
 
@@ -279,7 +267,7 @@ def training_metadata(order: TrainingOrder, outcome: TrainingOutcome) -> dict[st
     """What a training took and how its loss went, for the asset page."""
     records = list(read_log(order.output / LOG_FILE))
     picture = base64.b64encode(loss_curve(records, order.model, outcome.held_out_loss)).decode()
-    metadata: dict[str, Any] = {
+    return {
         "loss_curve": dg.MetadataValue.md(f"![loss by step](data:image/png;base64,{picture})"),
         "training_loss": outcome.training_loss,
         "rows": outcome.rows,
@@ -293,4 +281,3 @@ def training_metadata(order: TrainingOrder, outcome: TrainingOutcome) -> dict[st
         "resumed_at_step": outcome.resumed_at,
         "settings": dg.MetadataValue.json(order.record),
     }
-    return metadata

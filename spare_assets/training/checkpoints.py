@@ -64,11 +64,6 @@ class BaseModel:
     revision: str | None
     fingerprint: str
 
-    @property
-    def hub_id(self) -> str | None:
-        """The repository it came from; None for a folder of this disk or the shipped model."""
-        return self.name if local_folder(self.name, "model") is None and self.name != SHIPPED_VLM else None
-
 
 def base_model(model: str, revision: str | None, setting: str, cache: Path) -> BaseModel:
     """Find a model, fetching it from the hub where it is not on this disk.
@@ -85,15 +80,20 @@ def base_model(model: str, revision: str | None, setting: str, cache: Path) -> B
         raise TrainingError(str(error)) from error
 
 
+def hub_id(model: str) -> str | None:
+    """The repository a model comes from; None for a folder of this disk or the shipped model."""
+    return model if local_folder(model, "model") is None and model != SHIPPED_VLM else None
+
+
 def recipe_identity(recipe: RecipeSettings) -> dict[str, Any]:
     """What of a recipe decides the model that comes out of it, as far as it is not a setting's default."""
     return recipe.model_dump(mode="json", exclude=_DECIDE_NOTHING, exclude_defaults=True)
 
 
 def training_order(
-    home: Home, key: str, recipe: RecipeSettings, seed: int, rows: Path, dataset: dict[str, str]
+    home: Home, key: str, recipe: RecipeSettings, seed: int, rows: Path, dataset_version: str
 ) -> TrainingOrder:
-    """What to train under a model key. `rows` is the Parquet file of training rows, `dataset` its recorded versions.
+    """What to train under a key. `rows` is the Parquet file of training rows, made of this version of the dataset.
 
     Finished models lie in `checkpoints/<key>/<fingerprint>`, states to resume from beside them. Raises TrainingError
     where the base cannot be had.
@@ -111,8 +111,7 @@ def training_order(
         "seed": seed,
         "rows": recipe.rows,
         "rows_version": rows_version,
-        "dataset": dataset,
-        "dataset_version": dataset["spare_dataset"],
+        "dataset_version": dataset_version,
         "fingerprint": identity,
         "program_version": PROGRAM_VERSION,
     }
@@ -153,14 +152,13 @@ def remove_superseded(order: TrainingOrder) -> list[Path]:
 def trained_record(order: TrainingOrder, model: TrainedModel, outcome: TrainingOutcome) -> pl.DataFrame:
     """The record of a model trained here."""
     recipe = order.recipe
-    adapter = recipe.method == "lora" and not recipe.lora.merge
-    base = BaseModel(order.base, order.record["base"], order.record["base_revision"], "")
+    adapter = recipe.stores_adapter
     return _record(
         model=order.model,
         kind="trained",
         path=str(order.base) if adapter else str(order.output),
-        hub_id=base.hub_id if adapter else None,
-        revision=base.revision if adapter else None,
+        hub_id=hub_id(recipe.base) if adapter else None,
+        revision=recipe.revision if adapter else None,
         adapter=str(order.output) if adapter else None,
         recipe=model.recipe,
         seed=model.seed,
@@ -180,7 +178,7 @@ def released_record(key: str, model: ReleasedModel, home: Home) -> pl.DataFrame:
         model=key,
         kind="base",
         path=str(base.folder),
-        hub_id=base.hub_id,
+        hub_id=hub_id(model.model),
         revision=base.revision,
         fingerprint=base.fingerprint,
     )

@@ -159,7 +159,7 @@ def save_trained(
     """
     folder.mkdir(parents=True, exist_ok=True)
     processor.save_pretrained(folder)
-    if recipe.method == "lora" and not recipe.lora.merge:
+    if recipe.stores_adapter:
         adapter = model.peft_config["default"]
         adapter.base_model_name_or_path = base_name
         adapter.revision = recipe.revision

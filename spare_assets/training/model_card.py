@@ -21,7 +21,7 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 def model_card(order: TrainingOrder, outcome: TrainingOutcome) -> str:
     """The card in Markdown, with the metadata block that the hub reads."""
     recipe = order.recipe
-    adapter = recipe.method == "lora" and not recipe.lora.merge
+    adapter = recipe.stores_adapter
     revision = f", revision {escaped(recipe.revision)}" if recipe.revision else ""
     version = order.record.get(DATASET_VERSION)
     held_out = "no rows were held out" if outcome.held_out_loss is None else f"{outcome.held_out_loss:.4f}"

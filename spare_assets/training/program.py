@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 import psutil
 
+from spare_assets.storage.durability import sync, sync_tree
 from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
 from spare_assets.training.batch_order import BatchOrder, steps_per_epoch
 from spare_assets.training.collator import AnswerOnlyCollator
@@ -37,7 +38,7 @@ from spare_assets.training.reports import LOG_FILE, Reports, StepRecord, Trainin
 from spare_assets.training.row_batches import ROW_KEYS, UNREADABLE, RowBatches, check_sample
 from spare_assets.training.row_encoding import IGNORED
 from spare_assets.training.rows import TrainingRows
-from spare_assets.training.saved_states import SavedStates, sync, sync_tree
+from spare_assets.training.saved_states import SavedStates
 
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"

@@ -6,10 +6,11 @@ What a state holds is the trainer's business. Nothing here imports a model libra
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
+
+from spare_assets.storage.durability import sync, sync_tree
 
 KEPT = 2
 _MANIFEST = "whole.json"
@@ -59,21 +60,6 @@ class SavedStates:
         if not self.folder.is_dir():
             return []
         return [(int(found[1]), path) for path in self.folder.iterdir() if (found := _NAME.fullmatch(path.name))]
-
-
-def sync_tree(folder: Path) -> None:
-    """Return when a folder and all in it are on disk."""
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
-
-
-def sync(path: Path) -> None:
-    """Return when a file, or a folder's list of files, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -77,7 +77,7 @@ def test_pictures_of_other_rows_teach_nothing(home: Home, tmp_path: Path) -> Non
     pictures = rows.select("image_path", "image_sha256", "width", "height").sample(fraction=1, shuffle=True, seed=1)
     permuted = tmp_path / "permuted.parquet"
     pl.concat([rows.drop(pictures.columns), pictures], how="horizontal").select(rows.columns).write_parquet(permuted)
-    order = training_order(home, "permuted", settings.recipes["spare"], 0, permuted, {"spare_dataset": "permuted"})
+    order = training_order(home, "permuted", settings.recipes["spare"], 0, permuted, "permuted")
     order = replace(order, work=tmp_path / "work", output=tmp_path / "permuted")
     output = tmp_path / "output.log"
     assert run_group(training_command(order.save(), order.recipe), {}, lambda: None, output) == 0, last_lines(output)

@@ -65,7 +65,7 @@ def rows(make_home: Callable[..., Home]) -> Path:
 
 
 def order(home: Home, rows: Path, recipe: RecipeSettings, seed: int = 0) -> TrainingOrder:
-    return training_order(home, "spare-seed-0", recipe, seed, rows, {"spare_dataset": "abc"})
+    return training_order(home, "spare-seed-0", recipe, seed, rows, "abc")
 
 
 def recipe_of(base: Path, **values: object) -> RecipeSettings:

@@ -15,6 +15,7 @@ from spare_assets.engines.rule_based import lexicon
 from spare_assets.engines.rule_based.phrases import NounPhrase, singular
 from spare_assets.engines.rule_based.reading import Fact, read_facts
 from spare_assets.engines.rule_based.relation_phrases import relation_name
+from spare_assets.engines.rule_based.wording import listed
 from spare_assets.engines.rule_based.words import PROGRESSIVES, RELATING_FORMS, read_sentences
 
 
@@ -268,8 +269,7 @@ class _Writer:
         return core if core[0].isupper() or phrase.tags[0] == "S" else f"the {core}"
 
     def _names(self, phrases: list[NounPhrase]) -> str:
-        names = [self._name(phrase) for phrase in phrases]
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return listed([self._name(phrase) for phrase in phrases])
 
     def _nameable(self, phrases: list[NounPhrase]) -> bool:
         """Whether a question may speak of these things: each solid, not too long, and the only one of its name."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from spare_assets.engines.rule_based.questions import Pair
 from spare_assets.engines.rule_based.relation_phrases import RELATION
+from spare_assets.engines.rule_based.wording import listed, with_article
 
 _REWORDINGS = (
     (re.compile(r"^(What|Who) is (?:to|on) the (left|right)(?: side)? of "), r"\1 is \2 of "),
@@ -70,9 +71,11 @@ def add_asides(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
     asides = [_colour_pair(colour, thing) for colour, thing in rng.sample(plain, min(len(plain), _COLOUR_ASIDES))]
     if len(plain) > 1:
         names = [" ".join(named) for named in plain]
-        asides.append(Pair(rng.choice(_LIST_QUESTIONS), _listed(names)))
+        asides.append(Pair(rng.choice(_LIST_QUESTIONS), listed([with_article(name) for name in names])))
         named = rng.choice(names)
-        asides.append(Pair(_OTHERS_QUESTION.format(named), _listed([name for name in names if name != named])))
+        asides.append(
+            Pair(_OTHERS_QUESTION.format(named), listed([with_article(name) for name in names if name != named]))
+        )
     if counted := _COUNTED.search(caption.lower()):
         asides.append(Pair(rng.choice(_COUNT_QUESTIONS).format(counted[2]), counted[1]))
     return [*pairs, *asides]
@@ -80,11 +83,6 @@ def add_asides(caption: str, pairs: list[Pair], share: float) -> list[Pair]:
 
 def _by_colour(named: tuple[str, ...]) -> tuple[int, str]:
     return _COLOURS.index(named[0]), named[-1]
-
-
-def _listed(names: list[str]) -> str:
-    items = [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in names]
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _repetition(caption: str, pair: Pair, rng: random.Random) -> Pair | None:
