@@ -118,6 +118,9 @@ class TransformersEngine(Strict):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     batch_size: int = Field(16, ge=1, description="Requests generated together.")
     structured: bool = Field(True, description="Constrain replies to the JSON schema while decoding.")
+    adapter: str | None = Field(None, description="Folder of a LoRA adapter to put on the model.")
+    min_pixels: int | None = Field(None, ge=1, description="Smaller pictures are enlarged to this many pixels.")
+    max_pixels: int | None = Field(None, ge=1, description="Larger pictures are reduced to this many pixels.")
 
 
 class OpenAIEngine(Strict):
@@ -340,12 +343,18 @@ class TrainingSettings(Strict):
         return self
 
 
+_DIALECT = Field(
+    "default", pattern=SOURCE_KEY, description="Wording of benchmark prompts: prompts/benchmarks/<dialect>."
+)
+
+
 class TrainedModel(Strict):
     """A model that this graph fine-tunes."""
 
     kind: Literal["trained"] = "trained"
     recipe: str
     seed: int = 0
+    dialect: str = _DIALECT
 
 
 class ReleasedModel(Strict):
@@ -354,6 +363,7 @@ class ReleasedModel(Strict):
     kind: Literal["base"] = "base"
     model: str = Field(description="Hub id, local folder, or `sandbox`: the shipped one.")
     revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+    dialect: str = _DIALECT
 
 
 class EndpointModel(Strict):
@@ -361,6 +371,10 @@ class EndpointModel(Strict):
 
     kind: Literal["endpoint"] = "endpoint"
     engine: str = Field(description="An engine of kind `openai`.")
+    dialect: str = _DIALECT
+    sample: int | None = Field(
+        None, ge=1, description="Questions asked of each benchmark, to bound the cost (paper: 100, Appendix F)."
+    )
 
 
 ModelSettings = Annotated[TrainedModel | ReleasedModel | EndpointModel, Field(discriminator="kind")]
@@ -371,6 +385,30 @@ class BenchmarkSettings(Strict):
 
     file: str = Field(description="The benchmark's records, relative to the data folder.")
     images: str | None = Field(None, description="Folder of its images, where the records only name them.")
+    variant: Literal["vlmevalkit", "official"] = Field(
+        "vlmevalkit", description="RealWorldQA and MMMU: asked and scored as VLMEvalKit does, or by the release itself."
+    )
+    extraction: Literal["vlmevalkit", "answer_is"] = Field(
+        "vlmevalkit", description="How an option is read out of a reply; `answer_is` also takes `the answer is X`."
+    )
+    scenes: SceneSettings | None = Field(None, description="Render this benchmark when its file is absent (sandbox).")
+
+
+class ScoringSettings(Strict):
+    """How models are asked the benchmarks' questions (paper 4.3)."""
+
+    device: str = "auto"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    batch_size: int = Field(16, ge=1, description="Questions answered together.")
+    min_pixels: int | None = Field(
+        None, ge=1, description="Resolution for models not trained here; those trained are asked at their recipe's."
+    )
+    max_pixels: int | None = Field(None, ge=1, description="As `min_pixels`; the processor's own when absent.")
+    system_prompt: str | None = Field(
+        None, description="System message for models not trained here; the chat template's own when absent."
+    )
+    prompts: str | None = Field(None, description="Folder of prompt files that replaces prompts/benchmarks.")
+    bootstrap_draws: int = Field(2000, ge=100, description="Draws behind each interval and p-value.")
 
 
 BENCHMARKS = (
@@ -414,6 +452,7 @@ class Settings(Strict):
         default_factory=dict, description="Models to train or to compare with, by model key."
     )
     benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
+    scoring: ScoringSettings = ScoringSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")

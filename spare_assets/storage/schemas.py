@@ -11,9 +11,14 @@ from typing import Literal
 
 import polars as pl
 
+from spare_assets.settings import BENCHMARKS
+
 PAIR = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32})
 
 TURN = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "benign": pl.Boolean})
+
+
+OPTION = pl.Struct({"letter": pl.String, "text": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ _VERDICT_COLUMNS = (
     _REASON,
 )
 _PAIR_KEY = ("caption_id", "position")
+_MODEL = Column("model", pl.String, "Model key, the partition")
 _TRAINING_IMAGE = (
     Column("image_path", pl.String, "Absolute path of the image"),
     Column("image_sha256", pl.String, "Hash of the image's bytes"),
@@ -108,6 +114,53 @@ _TRAINING_IMAGE = (
 
 def _pairs(name: str, description: str) -> TableSchema:
     return TableSchema(name, description, _PAIR_KEY, _PAIR_COLUMNS)
+
+
+def _scores(benchmark: str) -> TableSchema:
+    return TableSchema(
+        f"{benchmark}_score",
+        f"Scores of one model on {benchmark}: every metric, over all and by category.",
+        ("metric", "category"),
+        (
+            _MODEL,
+            Column("metric", pl.String, "Metric, such as `accuracy` or `circular accuracy`"),
+            Column("category", pl.String, "Category it is of; empty for all questions"),
+            Column("value", pl.Float64, "The score, in the points the benchmark counts in"),
+            Column("low", pl.Float64, "Lower end of the 95 % bootstrap interval"),
+            Column("high", pl.Float64, "Upper end of the 95 % bootstrap interval"),
+            Column("units", pl.UInt64, "What it is over: questions, pairs or groups"),
+            Column("chance", pl.Float64, "The same score by uniform guessing; null where it can't be computed"),
+            Column("headline", pl.Boolean, "Whether it is a column of the leaderboard"),
+        ),
+        partition="model",
+    )
+
+
+def _predictions(benchmark: str) -> TableSchema:
+    return TableSchema(
+        f"{benchmark}_predictions",
+        f"What one model said to every question of {benchmark}, next to the truth.",
+        ("item",),
+        (
+            _MODEL,
+            Column("item", pl.String, "Question within the benchmark: the record's index, or its line or place"),
+            Column("form", pl.String, "choice, captions, statement, yes_no, short or as_it_stands"),
+            Column("category", pl.String, "Category of the question"),
+            Column("native", pl.String, "Remaining fields of the record, as JSON"),
+            Column("question", pl.String, "The question or statement"),
+            Column("options", pl.List(OPTION), "Options, by letter"),
+            Column("answers", pl.List(pl.String), "What counts as right"),
+            Column("images", pl.List(pl.String), "Absolute paths of its images"),
+            Column("prompt", pl.String, "The message as sent, after the images"),
+            Column("reply", pl.String, "What the model said"),
+            Column("outcome", pl.String, "answered, unparsed, truncated, failed, not asked or unreadable record"),
+            Column("reason", pl.String, "Why, where it is not `answered`"),
+            Column("prediction", pl.String, "The answer read out of the reply; null where there is none"),
+            Column("score", pl.Float64, "Credit, from 0 to 1; null for unreadable records, which no score counts"),
+            Column("chance", pl.Float64, "Chance of a right guess; null where it can't be told"),
+        ),
+        partition="model",
+    )
 
 
 def _verdicts(name: str, description: str) -> TableSchema:
@@ -351,6 +404,51 @@ _TABLES = (
             Column("fingerprint", pl.String, "Identity of the model: weights and all that decided them"),
         ),
         partition="model",
+    ),
+    *(table for benchmark in BENCHMARKS for table in (_scores(benchmark), _predictions(benchmark))),
+    TableSchema(
+        "leaderboard",
+        "Tables 3 and 4: models by benchmarks, with what the paper printed and what guessing scores.",
+        ("place", "column"),
+        (
+            Column("place", pl.UInt32, "Row of the table, from 1"),
+            Column("row", pl.String, "Name of the row: a model key, or a recipe where it is over seeds"),
+            Column("kind", pl.String, "trained, base, endpoint, random, or reference: figures printed elsewhere"),
+            Column("column", pl.String, "Benchmark column, such as `mme_perception`, or `spatial_average`"),
+            Column("value", pl.Float64, "Headline score, the mean over seeds"),
+            Column("deviation", pl.Float64, "Standard deviation over seeds; null for fewer than two"),
+            Column("seeds", pl.UInt32, "Models behind the value"),
+            Column("delta", pl.Float64, "Difference to the base model the row was trained from"),
+            Column("p_value", pl.Float64, "Two-sided paired bootstrap p-value of that difference"),
+            Column("clean_value", pl.Float64, "The same without questions whose images stand in the dataset"),
+            Column("clean_units", pl.UInt64, "What the clean value is over; null where images were not checked"),
+            Column("units", pl.UInt64, "What the value is over: questions, pairs or groups"),
+            Column("unparsed", pl.Float64, "Share of replies no answer could be read from"),
+            Column("resolution", pl.String, "Bounds of the pictures' pixels"),
+            Column("system_prompt", pl.String, "System message, where one was set"),
+            Column("source", pl.String, "Where a figure that was not measured here comes from"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "model_comparison",
+        "Questions with every model's answer side by side (paper 4.5.6, 4.5.7, Figures 2 and 4).",
+        ("benchmark", "item", "model"),
+        (
+            Column("benchmark", pl.String, "Benchmark key"),
+            Column("item", pl.String, "Question within the benchmark"),
+            Column("model", pl.String, "Model key"),
+            Column("category", pl.String, "Category of the question"),
+            Column("question", pl.String, "The question"),
+            Column("options", pl.List(OPTION), "Options, by letter"),
+            Column("answers", pl.List(pl.String), "What counts as right"),
+            Column("images", pl.List(pl.String), "Absolute paths of its images"),
+            Column("reply", pl.String, "What the model said"),
+            Column("prediction", pl.String, "The answer read out of the reply"),
+            Column("score", pl.Float64, "Credit, from 0 to 1"),
+            Column("contrast", pl.String, "gained, lost, both right or both wrong: trained models against their base"),
+        ),
+        partition=None,
     ),
 )
 
