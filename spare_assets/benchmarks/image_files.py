@@ -94,6 +94,11 @@ def tsv_rows(file: RecordFile) -> Iterator[Row]:
     yield from csv_rows(file, "\t")
 
 
+def is_tabular(file: RecordFile) -> bool:
+    """Whether a file is a TSV, whose field `image` holds pictures. Raises SourceError where it is empty."""
+    return _first_character(file) not in (b"[", b"{")
+
+
 def record_rows(files: BenchmarkFiles) -> Iterator[Row]:
     """Records of a benchmark in order: JSON lines, one JSON list, or TSV; `line` is the line, or place in the list.
 
@@ -117,7 +122,7 @@ def benchmark_images(files: BenchmarkFiles, scratch: Path, max_pixels: int) -> I
     the folder `scratch`. Raises SourceError where the file itself can't be read to its end.
     """
     pictures = _Pictures(files, scratch / "picture", max_pixels)
-    tabular = _first_character(files.records) not in (b"[", b"{")
+    tabular = is_tabular(files.records)
     items: set[str] = set()
     held: dict[str, list[_Image]] = {}
     waiting: list[tuple[str, str]] = []
@@ -130,7 +135,7 @@ def benchmark_images(files: BenchmarkFiles, scratch: Path, max_pixels: int) -> I
         if item in items:
             item = f"{item}@{row.line}"
         items.add(item)
-        if tabular and (target := _reference(row.fields.get("image"))) is not None:
+        if tabular and (target := reference(row.fields.get("image"))) is not None:
             waiting.append((item, target))
         else:
             images = pictures.of_record(row.fields, embedded=tabular)
@@ -150,6 +155,56 @@ def image_table(images: Iterable[BenchmarkImage]) -> pl.DataFrame:
     """Rows of `benchmark_images`, sorted by its key; some tens of thousands over all benchmarks."""
     table = TABLES["benchmark_images"]
     return pl.DataFrame(list(images), schema=table.polars(), orient="row").sort(table.key)
+
+
+class RecordPicture(NamedTuple):
+    """What a record says of one of its pictures: the picture itself in base64 where it is embedded, and its names."""
+
+    content: str | None
+    names: list[str]
+
+
+def pictures_of(fields: Mapping[str, Any], *, embedded: bool) -> list[RecordPicture]:
+    """A record's pictures, in order; `embedded` where its field `image` holds pictures, not a name.
+
+    A field that should hold pictures and holds none that can be told apart is one picture that does not decode.
+    """
+    contents = _texts(fields.get("image")) if embedded else []
+    if embedded and fields.get("image") and not contents:
+        return [RecordPicture("", [])]
+    named = [_texts(fields.get(name)) for name in NAMES if not (embedded and name == "image")]
+    count = len(contents) or max(map(len, named))
+    return [
+        RecordPicture(contents[place] if contents else None, [texts[place] for texts in named if len(texts) == count])
+        for place in range(count)
+    ]
+
+
+def named_file(folder: Path | None, names: Iterable[str]) -> Path | None:
+    """The first file of these names in a benchmark's images folder; None where there is none, or no folder."""
+    if folder is None:
+        return None
+    for name in names:
+        relative = _in_address(name) if is_url(name) else relative_name(name)
+        if relative is None:
+            continue
+        for place in (relative, Path(*relative.parts[1:]) if relative.parts[0] == "data" else relative):
+            path = folder / place
+            try:
+                if path.is_file():
+                    return path
+            except OSError:  # a name longer than the file system takes
+                continue
+    return None
+
+
+def decoded_picture(content: str) -> bytes:
+    """The bytes of a picture in base64, perhaps as a data address. Raises PictureError where it is not base64."""
+    payload = content.partition(",")[2] if content.startswith("data:") else content
+    try:
+        return base64.b64decode("".join(payload.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise PictureError("unreadable", "is not base64") from None
 
 
 class _Image(NamedTuple):
@@ -176,18 +231,12 @@ class _Pictures:
 
     def of_record(self, fields: Mapping[str, Any], *, embedded: bool) -> list[_Image]:
         """The images of a record, in order; `embedded` where its field `image` holds pictures, not a name."""
-        contents = _texts(fields.get("image")) if embedded else []
-        named = {name: _texts(fields.get(name)) for name in NAMES if not (embedded and name == "image")}
-        count = len(contents) or max(map(len, named.values()))
-        if embedded and fields.get("image") and not contents:
-            return [_Image("unreadable")]
         images = []
-        for place in range(count):
-            names = [texts[place] for texts in named.values() if len(texts) == count]
+        for content, names in pictures_of(fields, embedded=embedded):
             image_id = self._image_id(names)
-            if contents:
-                found = self._embedded(contents[place])
-            elif (path := self._file(names)) is not None:
+            if content is not None:
+                found = self._embedded(content)
+            elif (path := named_file(self.files.images, names)) is not None:
                 found = self._examined(path)
             else:
                 images.append(_Image("id only", image_id))
@@ -201,23 +250,6 @@ class _Pictures:
         ids = [canonical_image_id(key, name, _IMAGE_SETS.get(key, "default")) for name in names]
         return min(ids, key=lambda name: (name.startswith(f"{key}:"), name.startswith("url:")), default=None)
 
-    def _file(self, names: list[str]) -> Path | None:
-        """The first file of these names in the images folder."""
-        if self.files.images is None:
-            return None
-        for name in names:
-            relative = _in_address(name) if is_url(name) else relative_name(name)
-            if relative is None:
-                continue
-            for place in (relative, Path(*relative.parts[1:]) if relative.parts[0] == "data" else relative):
-                path = self.files.images / place
-                try:
-                    if path.is_file():
-                        return path
-                except OSError:  # a name longer than the file system takes
-                    continue
-        return None
-
     def _examined(self, path: Path) -> str | None:
         """The hash of a picture; None where it does not decode."""
         if path not in self.known:
@@ -228,14 +260,9 @@ class _Pictures:
         return self.known[path]
 
     def _embedded(self, content: str) -> str | None:
-        """The hash of a picture in base64, perhaps as a data address; None where it does not decode."""
-        payload = content.partition(",")[2] if content.startswith("data:") else content
+        """The hash of a picture in base64; None where it does not decode."""
         try:
-            decoded = base64.b64decode("".join(payload.split()), validate=True)
-        except (binascii.Error, ValueError):
-            return None
-        try:
-            self.scratch.write_bytes(decoded)
+            self.scratch.write_bytes(decoded_picture(content))
             return examine_picture(self.scratch, self.max_pixels).perceptual_hash
         except PictureError:
             return None
@@ -262,8 +289,8 @@ def _texts(value: Any) -> list[str]:
     return [value]
 
 
-def _reference(value: Any) -> str | None:
-    """The index that stands in place of a picture: no picture is so short."""
+def reference(value: Any) -> str | None:
+    """The index of another row that stands in place of a picture in a TSV: no picture is so short."""
     if isinstance(value, str) and len(value) <= _REFERENCE_CHARACTERS and not value.startswith("["):
         return value
     return None
