@@ -574,7 +574,19 @@ def fingerprint(*values: Any, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-_IDENTITY = {"kind", "model", "revision", "gguf_file", "tokenizer", "dtype", "slips", "asides"}
+_IDENTITY = {
+    "kind",
+    "model",
+    "revision",
+    "gguf_file",
+    "tokenizer",
+    "dtype",
+    "slips",
+    "asides",
+    "adapter",
+    "min_pixels",
+    "max_pixels",
+}
 
 
 def engine_identity(engine: EngineSettings) -> dict[str, Any]:

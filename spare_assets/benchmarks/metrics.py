@@ -22,12 +22,16 @@ _DRAWS_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One score: its name, the category it is of ("" for all questions), its terms (`TERMS`), what 1.0 is worth."""
+    """One score: its name, the category it is of ("" for all questions), its terms (`TERMS`), what 1.0 is worth.
+
+    `guessable` tells whether chances in place of scores give what guessing scores; of an F1 they don't.
+    """
 
     name: str
     category: str
     terms: pl.DataFrame
     scale: float = 100.0
+    guessable: bool = True
 
     @property
     def units(self) -> int:
@@ -133,15 +137,18 @@ def _resampled(models: Sequence[Sequence[Metric]], draws: int, name: str) -> lis
     units = sorted({unit for seeds in models for metric in seeds for unit in metric.terms["unit"]})
     places = pl.DataFrame({"unit": units, "place": range(len(units))}, schema={"unit": pl.String, "place": pl.Int64})
     sums = [[_by_unit(metric, places, len(units)) for metric in seeds] for seeds in models]
+    # Units alike in every term are interchangeable: how many of each distinct one are drawn takes few random numbers.
+    terms = np.hstack([part for seeds in sums for metric in seeds for part in metric])
+    _, distinct, sizes = np.unique(terms, axis=0, return_index=True, return_counts=True)
     random = np.random.default_rng(zlib.crc32(name.encode()))
     found: list[list[NDArray[np.float64]]] = [[] for _ in models]
     for start in range(0, draws, _DRAWS_AT_ONCE):
         size = min(_DRAWS_AT_ONCE, draws - start)
-        counts = random.multinomial(len(units), np.full(len(units), 1 / len(units)), size=size).astype(np.float64)
-        for place, seeds in enumerate(models):
+        counts = random.multinomial(len(units), sizes / len(units), size=size).astype(np.float64)
+        for place, seeds in enumerate(sums):
             values = [
-                metric.scale * _ratio(counts @ numerators, counts @ denominators)
-                for metric, (numerators, denominators) in zip(seeds, sums[place], strict=True)
+                metric.scale * _ratio(counts @ numerators[distinct], counts @ denominators[distinct])
+                for metric, (numerators, denominators) in zip(models[place], seeds, strict=True)
             ]
             found[place].append(np.mean(values, axis=0))
     return [np.concatenate(values) for values in found]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
 
 import polars as pl
@@ -72,7 +73,9 @@ class Benchmark:
 
     `read` yields its questions in the order of its file. `grade` reads an answer out of a free reply. `measure` takes
     predictions (`SCORED` columns) and yields its metrics, those named in `headlines` among them, each over all
-    questions and by category. Given the chance of a right guess in place of scores, it yields what guessing scores.
+    questions and by category. `group` names what a sample takes whole: the passes of a circular question, a set of
+    captions, the questions on one picture. Given the chance of a right guess in place of scores, `measure` yields what
+    guessing scores.
     """
 
     key: str
@@ -83,6 +86,7 @@ class Benchmark:
     measure: Measure
     headlines: tuple[str, ...]
     spatial: bool
+    group: Callable[[Question], str] = attrgetter("item")
 
 
 SCORED = pl.Schema(

@@ -29,7 +29,13 @@ from spare_assets.engines.chat import ChatReply, ChatRequest, EngineError
 from spare_assets.engines.constrained_decoding import Grammars, RowLimits, SchemaMask, UnusableSchemaError
 from spare_assets.engines.openai_format import UnreadableImageError
 from spare_assets.engines.prompt_encoding import EncodedPrompt, PromptEncoder, UnencodableTextError
-from spare_assets.engines.weights import find_model, find_tokenizer, number_format, weights_fingerprint
+from spare_assets.engines.weights import (
+    adapter_fingerprint,
+    find_model,
+    find_tokenizer,
+    number_format,
+    weights_fingerprint,
+)
 
 BATCHES_PER_WINDOW = 16
 # Pixels are held as tensors, so a window ends early when it holds many images.
@@ -74,7 +80,7 @@ class TransformersEngine:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, tokenizer and dtype, and whether replies are constrained.
+        """Hash of weights, adapter, tokenizer and dtype, of the pictures' size, and whether replies are constrained.
 
         Raises EngineError where the model is not to be found.
         """
@@ -89,8 +95,12 @@ class TransformersEngine:
                 tokenizer=settings.tokenizer,
                 setting=f"engines.{self._name}.model",
             )
-            constrained = () if settings.structured else ("unconstrained",)
-            self._fingerprint = profile.fingerprint(weights, *constrained, length=64)
+            parts: list[Any] = [] if settings.structured else ["unconstrained"]
+            if settings.adapter is not None:
+                parts.append({"adapter": adapter_fingerprint(settings.adapter, self._cache, f"engines.{self._name}")})
+            if settings.min_pixels is not None or settings.max_pixels is not None:
+                parts.append({"pixels": [settings.min_pixels, settings.max_pixels]})
+            self._fingerprint = profile.fingerprint(weights, *parts, length=64)
         return self._fingerprint
 
     def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
@@ -350,7 +360,8 @@ def _loaded(
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, **safe
         )
-        return processor.tokenizer, processor, model
+        _bound_pixels(processor, settings)
+        return processor.tokenizer, processor, _with_adapter(model, settings.adapter)
     weights: dict[str, Any] = {"use_safetensors": True}
     if settings.gguf_file is not None:
         weights = {"gguf_file": settings.gguf_file}
@@ -360,7 +371,28 @@ def _loaded(
     of_tokenizer = {"gguf_file": settings.gguf_file} if settings.gguf_file and not settings.tokenizer else {}
     tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder, **of_tokenizer, **safe)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **weights, **safe)
-    return tokenizer, None, model
+    return tokenizer, None, _with_adapter(model, settings.adapter)
+
+
+def _bound_pixels(processor: Any, settings: profile.TransformersEngine) -> None:
+    """Set how large pictures are shown; what is not set stays as released."""
+    bounds = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
+    wanted = {name: value for name, value in bounds.items() if value is not None}
+    if not wanted:
+        return
+    size = dict(processor.image_processor.size or {})
+    if not size.keys() & bounds.keys():
+        raise ValueError("its pictures have a fixed size, so min_pixels and max_pixels cannot be set for it")
+    processor.image_processor.size = size | wanted
+
+
+def _with_adapter(model: Any, adapter: str | None) -> Any:
+    """The model with a LoRA adapter merged into it."""
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter, use_safetensors=True, local_files_only=True).merge_and_unload()
 
 
 def _end_tokens(tokenizer: Any, model: Any) -> list[int]:

@@ -110,6 +110,22 @@ def weights_fingerprint(
     return profile.fingerprint(document, number_format(files, dtype), length=64)
 
 
+def adapter_fingerprint(adapter: str, cache: Path | None, setting: str) -> str:
+    """Hash of a LoRA adapter's weights and configuration; 64 hexadecimal characters.
+
+    Raises EngineError where the folder holds none as safetensors.
+    """
+    folder = Path(adapter).expanduser()
+    paths = [folder / "adapter_model.safetensors", folder / "adapter_config.json"]
+    for path in paths:
+        if not path.is_file():
+            raise EngineError(f"{setting}.adapter: {path} is absent; name a folder that holds a LoRA adapter")
+    remembered = _Remembered(cache)
+    document = {path.name: remembered.sha256(path) for path in paths}
+    remembered.save()
+    return profile.fingerprint(document, length=64)
+
+
 def number_format(files: ModelFiles, dtype: str) -> str:
     """The dtype a model runs in: the one set, or for `auto` the one its weights were released in.
 
