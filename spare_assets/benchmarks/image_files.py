@@ -113,28 +113,37 @@ def record_rows(files: BenchmarkFiles) -> Iterator[Row]:
             yield from tsv_rows(files.records)
 
 
-def benchmark_images(files: BenchmarkFiles, scratch: Path, max_pixels: int) -> Iterator[BenchmarkImage]:
-    """The images of one benchmark, examined one at a time, in the order of its records.
+def record_items(files: BenchmarkFiles) -> Iterator[tuple[str, Row]]:
+    """The records of a benchmark in order, each with a name of its own: what tables call its `item`.
 
-    `item` is the record's `index`, or else its line or place; of a record with several images, followed by `/` and
-    the image's number from 1; where an index comes again, by `@` and the line. A record without an image has no row;
-    one that can't be read is an unreadable image of item `line <number>`. Embedded pictures pass through a file in
-    the folder `scratch`. Raises SourceError where the file itself can't be read to its end.
+    It is the record's `index`, or else its line or place; where an index comes again, followed by `@` and the line;
+    of a record that can't be taken apart `line <number>`. Raises SourceError as `record_rows`.
     """
-    pictures = _Pictures(files, scratch / "picture", max_pixels)
-    tabular = is_tabular(files.records)
     items: set[str] = set()
-    held: dict[str, list[_Image]] = {}
-    waiting: list[tuple[str, str]] = []
     for row in record_rows(files):
-        if row.fields is None:
-            yield BenchmarkImage(files.key, f"line {row.line}", "unreadable", None, None)
-            continue
-        index = row.fields.get("index")
-        item = str(row.line if index is None else index)
+        index = None if row.fields is None else row.fields.get("index")
+        item = f"line {row.line}" if row.fields is None else str(row.line if index is None else index)
         if item in items:
             item = f"{item}@{row.line}"
         items.add(item)
+        yield item, row
+
+
+def benchmark_images(files: BenchmarkFiles, scratch: Path, max_pixels: int) -> Iterator[BenchmarkImage]:
+    """The images of one benchmark, examined one at a time, in the order of its records.
+
+    Items are named as by `record_items`; of a record with several images, followed by `/` and the image's number from
+    1. A record without an image has no row; one that can't be read is an unreadable image. Embedded pictures pass
+    through a file in the folder `scratch`. Raises SourceError where the file itself can't be read to its end.
+    """
+    pictures = _Pictures(files, scratch / "picture", max_pixels)
+    tabular = is_tabular(files.records)
+    held: dict[str, list[_Image]] = {}
+    waiting: list[tuple[str, str]] = []
+    for item, row in record_items(files):
+        if row.fields is None:
+            yield BenchmarkImage(files.key, item, "unreadable", None, None)
+            continue
         if tabular and (target := reference(row.fields.get("image"))) is not None:
             waiting.append((item, target))
         else:

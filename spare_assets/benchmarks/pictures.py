@@ -55,6 +55,17 @@ class Pictures:
             raise UnusablePictureError(found)
         return found
 
+    def asked_about(self, fields: Mapping[str, Any], *, needed: bool = True) -> tuple[tuple[ChatImage, ...], str]:
+        """The pictures of a record and "", or none and why its question can't be asked: what a `Question` holds.
+
+        A record without a picture is a problem where one is needed.
+        """
+        try:
+            images = self.of_record(fields)
+        except UnusablePictureError as error:
+            return (), str(error)
+        return images, "" if images or not needed else "image: the record neither holds nor names one"
+
     @cached_property
     def _tabular(self) -> bool:
         return is_tabular(self.files.records)
