@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 
+from spare_assets.benchmarks import assets as benchmarks
 from spare_assets.captions import assets as captions
 from spare_assets.clip import assets as clip
 from spare_assets.dataset import assets as dataset
 from spare_assets.orchestration import conservation_checks
-from spare_assets.orchestration.resources import Engines, clip_encoder
+from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
 from spare_assets.orchestration.tables import ParquetTables
 from spare_assets.quality import assets as quality
 from spare_assets.settings import Home, open_home
@@ -45,15 +46,18 @@ def build_defs(
             *quality.build(opened, sources),
             *dataset.build(opened),
             *training.build(opened, models),
+            *benchmarks.build(opened, models),
         ],
         asset_checks=conservation_checks.build(opened, sources),
         resources={
             "io_manager": ParquetTables(TableStore(opened.tables)),
             "engines": Engines(opened),
             "encoder": clip_encoder(opened),
+            "scored_models": scored_models(opened),
             **(resource_overrides or {}),
         },
-        executor=executor,
+        # A model is loaded once for all that a run asks of it, and a step starts in no time.
+        executor=executor or dg.in_process_executor,
     )
 
 

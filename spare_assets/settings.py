@@ -605,7 +605,8 @@ def _plain(value: Any) -> Any:
 class Home:
     """The folder all runs of one profile write to.
 
-    Its layout: `tables/`, `completions/`, `images/`, `data/`, `dagster/`, `spare.duckdb` and a record of its profile.
+    Its layout: `tables/`, `completions/`, `images/`, `benchmark_images/`, `checkpoints/`, `exports/`, `data/`,
+    `dagster/`, `spare.duckdb` and a record of its profile.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -631,6 +632,16 @@ class Home:
     def checkpoints(self) -> Path:
         """Fine-tuned models, `<model key>/<fingerprint>/`."""
         return self.path / "checkpoints"
+
+    @property
+    def benchmark_images(self) -> Path:
+        """Pictures that benchmark files hold, `<benchmark>/<hash>.<format>`."""
+        return self.path / "benchmark_images"
+
+    @property
+    def exports(self) -> Path:
+        """What is made to be handed on: the leaderboard, the comparison page."""
+        return self.path / "exports"
 
     @property
     def dagster(self) -> Path:

@@ -18,7 +18,7 @@ from spare_assets.benchmarks.dialects import Dialect
 from spare_assets.benchmarks.metrics import Metric, interval
 from spare_assets.benchmarks.questions import SCORED, Benchmark, Question, UnreadableRecord
 from spare_assets.engines.chat import ChatImage, ChatMessage, ChatRequest
-from spare_assets.settings import BenchmarkSettings
+from spare_assets.settings import BenchmarkSettings, LimitSettings
 from spare_assets.storage.schemas import OPTION, TABLES
 
 VERSION = 1
@@ -42,6 +42,10 @@ _QUESTION = pl.Schema(
     }
 )
 """A question as a row; `problem` says why it is not asked, `readable` whether the record made a question at all."""
+
+
+class ScoringError(RuntimeError):
+    """A benchmark can't be scored; the message says why and what to do."""
 
 
 def question_rows(found: Iterable[Question | UnreadableRecord], benchmark: Benchmark) -> Iterator[pl.DataFrame]:
@@ -72,6 +76,26 @@ def asked_items(questions: pl.LazyFrame, sample: int | None) -> pl.LazyFrame:
     )
     chosen = before.filter(pl.col("before") < sample).select("group")
     return readable.join(chosen.lazy(), on="group", how="semi", maintain_order="left")
+
+
+def check_readable(title: str, questions: pl.LazyFrame, limits: LimitSettings) -> None:
+    """Raises ScoringError where too many records make no question (design, law 4), or none does."""
+    read, unreadable = questions.select(pl.len(), pl.col("readable").not_().sum()).collect().row(0)
+    too_many = unreadable > limits.unreadable_rows and unreadable > limits.unreadable_share * read
+    if not too_many and unreadable < read:
+        return
+    first = questions.filter(~pl.col("readable")).head(5).collect()
+    lines = [f"  {item}: {reason}" for item, reason in first.select("item", "problem").iter_rows()]
+    raise ScoringError(
+        "\n".join(
+            [
+                f"{title}: {unreadable:,} of {read:,} records make no question, more than `limits.unreadable_share` "
+                f"({limits.unreadable_share:.0%}) allows{'. The first:' if lines else ''}",
+                *lines,
+                "Fetch the file again, or raise the limit",
+            ]
+        )
+    )
 
 
 def request(row: Mapping[str, Any], dialect: Dialect, system_prompt: str | None, max_new_tokens: int) -> ChatRequest:

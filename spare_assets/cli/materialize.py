@@ -22,6 +22,7 @@ from spare_assets.cli.status import print_funnels
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration import stage
 from spare_assets.orchestration.instance import end_dead_runs, living_run, open_instance, pool_holder
+from spare_assets.orchestration.stage import PARTIAL_INPUTS
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
 from spare_assets.storage.schemas import TABLES
@@ -167,8 +168,11 @@ class Materialization:
         return made, [] if result.success else _failures(result, partition)
 
     def _needs(self, key: dg.AssetKey, absent: set[dg.AssetKey]) -> bool:
-        """Whether an asset has any of these among its ancestors."""
-        return bool(absent & self.defs.resolve_asset_graph().get_ancestor_asset_keys(key))
+        """Whether an asset has any of these among its ancestors; one made of what is there, only these as parents."""
+        graph = self.defs.resolve_asset_graph()
+        if PARTIAL_INPUTS in (graph.get(key).assets_def.op.tags or {}):
+            return graph.get(key).parent_keys <= absent
+        return bool(absent & graph.get_ancestor_asset_keys(key))
 
     def _check_overrides(self) -> None:
         """Raises SettingsError for an override that no selected asset reads, or that does not fit."""

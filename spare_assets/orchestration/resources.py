@@ -1,14 +1,18 @@
-"""Resources of the graph: the engines of a profile and its CLIP encoder, made when first used.
+"""Resources of the graph: a profile's engines, the models it scores, its CLIP encoder, each made when first used.
 
-Tests replace either through `build_defs(resource_overrides=...)`.
+Tests replace any of them through `build_defs(resource_overrides=...)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
+
+from spare_assets.benchmarks.examinees import scored_model
 from spare_assets.clip.encoder import ClipEncoder
 from spare_assets.engines.asking import Inquiry
 from spare_assets.engines.build import build_engine
@@ -16,7 +20,7 @@ from spare_assets.engines.chat import ChatEngine
 from spare_assets.orchestration.stage import Stage
 from spare_assets.progress import Progress
 from spare_assets.sandbox import SANDBOX_CLIP
-from spare_assets.settings import SHIPPED_CLIP, Home, RuleBasedEngine
+from spare_assets.settings import SHIPPED_CLIP, Home, RuleBasedEngine, fingerprint
 from spare_assets.storage.ledger import CompletionLedger
 from spare_assets.synthesis.analyst import Analyst, analyst
 from spare_assets.synthesis.prompts import load_prompts
@@ -58,6 +62,53 @@ class Engines:
         if isinstance(settings, RuleBasedEngine) and not settings.ledger:
             return scratch / "completions"
         return self.home.completions
+
+
+class ScoredModels:
+    """The models that benchmarks are asked of: one at a time, kept for all scores of a run."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._engine: ChatEngine | None = None
+        self._fingerprint = ""
+
+    @contextmanager
+    def inquiry(self, record: Mapping[str, Any], task: str, stage: Stage, progress: Progress) -> Iterator[Inquiry]:
+        """A pass of questions to the model of a row of `checkpoint`, through the ledger of the task and model."""
+        ledger = CompletionLedger(self.home.completions, task, stage.model_key)
+        engine = self.engine(record)
+        with Inquiry(engine, ledger, stage.context.run_id[:8], stage.scratch, progress) as inquiry:
+            yield inquiry
+
+    def engine(self, record: Mapping[str, Any]) -> ChatEngine:
+        """The engine that answers as this model does; another one's is closed."""
+        settings = scored_model(record, self.home.settings)
+        wanted = fingerprint(record["fingerprint"], settings)
+        if self._engine is None or wanted != self._fingerprint:
+            self.close()
+            self._engine = build_engine(record["model"], settings, self.home.path / "weights.json")
+            self._fingerprint = wanted
+        return self._engine
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def scored_models(home: Home) -> dg.ResourceDefinition:
+    """The scored models of a run, freed when it ends."""
+
+    @dg.resource
+    def models(context: dg.InitResourceContext) -> Iterator[ScoredModels]:
+        held = ScoredModels(home)
+        try:
+            yield held
+        finally:
+            held.close()
+
+    return models
 
 
 def clip_encoder(home: Home) -> ClipEncoder:

@@ -5,6 +5,7 @@ The bridge between Dagster's context and the pure modules. What a stage computes
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from spare_assets.storage.schemas import TABLES
 from spare_assets.storage.tables import Rows, StagedTable, TableError, TableStore, TableWriter, content_hash
 from spare_assets.storage.temporaries import temporary_beside
 
+PARTIAL_INPUTS = "spare/partial_inputs"
+"""Op tag of assets that are made of whatever of their inputs is there."""
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
 _READ_FIRST = ("question", "answer", "caption", "kept", "score", "threshold", "reason", "check", "status", "pairs")
@@ -260,6 +263,11 @@ def sample_table(rows: pl.LazyFrame) -> dg.TableMetadataValue | dg.MarkdownMetad
     ]
     schema = dg.TableSchema([dg.TableColumn(name) for name in head.columns])
     return dg.MetadataValue.table(records, schema=schema)
+
+
+def embedded(picture: bytes, title: str) -> dg.MarkdownMetadataValue:
+    """A PNG that the asset page shows. Metadata lies in the instance's database: keep it under 200 kB."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})")
 
 
 def count_table(rows: pl.DataFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:

@@ -10,14 +10,13 @@ import gzip
 import json
 import os
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spare_assets.engines.rule_based.wording import listed, with_article
+from spare_assets.sandbox.rendered_folder import CorpusError, record_of, write_folder
 from spare_assets.sandbox.scenes import (
     SIZE,
     Fact,
@@ -30,8 +29,6 @@ from spare_assets.sandbox.scenes import (
 )
 
 CorpusFormat = Literal["docci", "localized_narratives", "pixmo_cap"]
-MARKER = "corpus.json"
-"""File inside a corpus that records how it was made; a folder without it is never replaced."""
 VERSION = 1
 """Raise it when equal seeds give other files than before: corpora of an older version are written anew."""
 
@@ -41,10 +38,6 @@ DEFECT_SHARES = {"mismatched": 0.04, "missing": 0.02, "broken": 0.02, "unreadabl
 """Pictures of another scene, no picture, a file that is no picture, and a caption row that cannot be read."""
 IMAGE_HOST = "https://images.sandbox.invalid"
 """Root of the PixMo-Cap image addresses. `.invalid` resolves nowhere: the pictures lie in a local folder."""
-
-
-class CorpusError(RuntimeError):
-    """A corpus cannot be written; the message says where, why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +80,7 @@ def write_corpus(corpus_format: CorpusFormat, folder: Path, count: int, seed: in
     entries = _entries(corpus_format, count, seed)
     defects = {defect: [entry.name for entry in entries if entry.defect == defect] for defect in DEFECT_SHARES}
     record = CorpusRecord(corpus_format, count, seed, VERSION, defects)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _WRITERS[corpus_format](temporary, entries)
-        (temporary / MARKER).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        _publish(temporary, folder)
-    except OSError:
-        # Another process may have put the same corpus in place a moment before.
-        if _recorded(folder, corpus_format, count, seed) != record:
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    write_folder(folder, asdict(record), lambda temporary: _WRITERS[corpus_format](temporary, entries))
     return record
 
 
@@ -116,28 +97,11 @@ def describe(corpus_format: CorpusFormat, scene: Scene) -> str:
 def _recorded(folder: Path, corpus_format: str, count: int, seed: int) -> CorpusRecord | None:
     """The record of the corpus in a folder, where it was made with these arguments by this version."""
     try:
-        record = CorpusRecord(**json.loads((folder / MARKER).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = CorpusRecord(**(record_of(folder) or {}))
+    except TypeError:
         return None
     wanted = (corpus_format, count, seed, VERSION)
     return record if (record.format, record.count, record.seed, record.version) == wanted else None
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    """Put a finished corpus in place of an older one; whatever else lies there is left alone."""
-    if folder.exists() and not (folder / MARKER).is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise CorpusError(
-                f"{folder} holds something that is not a sandbox corpus: move it away, or give the source other files"
-            )
-        folder.rmdir()
-    if folder.exists():
-        retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        try:
-            folder.rename(retired / folder.name)
-        finally:
-            shutil.rmtree(retired, ignore_errors=True)
-    temporary.rename(folder)
 
 
 def _entries(corpus_format: CorpusFormat, count: int, seed: int) -> list[_Entry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -119,6 +119,32 @@ def make_scene(seed: int) -> Scene:
         )
         if any(direction(one, other) for one in objects for other in objects):
             return Scene(seed, objects)
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The scene with left and right exchanged."""
+    flipped = tuple(replace(item, column=GRID - 1 - item.column, x=SIZE - item.x) for item in scene.objects)
+    return Scene(scene.seed, flipped)
+
+
+def four_ways(seed: int, others: int = 0) -> dict[Direction, Scene]:
+    """Four scenes of the same two objects: the first is left of the second, right of it, above it, below it.
+
+    `others` more objects stand about in each. Equal seeds give equal scenes.
+    """
+    rng = random.Random(f"four ways:{seed}")
+    colours, shapes = rng.sample(list(COLOURS), 2 + others), rng.sample(SHAPES, 2 + others)
+    scenes: dict[Direction, Scene] = {}
+    for wanted in OPPOSITES:
+        while wanted not in scenes:
+            cells = rng.sample(range(GRID * GRID), 2 + others)
+            objects = tuple(
+                _place(rng, colour, shape, cell % GRID, cell // GRID)
+                for colour, shape, cell in zip(colours, shapes, cells, strict=True)
+            )
+            if direction(objects[0], objects[1]) == wanted:
+                scenes[wanted] = Scene(seed + len(scenes), objects)
+    return scenes
 
 
 def direction(subject: SceneObject, reference: SceneObject) -> Direction | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from spare_assets.storage.temporaries import temporary_beside
+
 
 def sync(path: Path) -> None:
     """Return when a file, or a folder's list of files, is on disk."""
@@ -19,3 +21,14 @@ def sync_tree(folder: Path) -> None:
     """Return when a folder and all in it are on disk."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file so that whoever reads it sees the old one or the new one, whole."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(content)
+        sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

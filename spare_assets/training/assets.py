@@ -1,6 +1,5 @@
 """Assets of the training room: contamination, training rows, the hyperparameter search, and a checkpoint per model."""
 
-import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +9,10 @@ import polars as pl
 
 from spare_assets.benchmarks.image_files import benchmark_images, checkable, image_table
 from spare_assets.captions.records import SourceError
-from spare_assets.orchestration.stage import Stage, count_table
+from spare_assets.orchestration.stage import Stage, count_table, embedded
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.orchestration.training_process import run_training
+from spare_assets.sandbox.benchmark_files import ensure_rendered
 from spare_assets.settings import (
     EndpointModel,
     Home,
@@ -75,6 +75,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             rows = []
             damaged: dict[str, str] = {}
             for key, benchmark in settings.benchmarks.items():
+                ensure_rendered(key, benchmark, home)
                 if (files := checkable(key, benchmark, home)) is None:
                     context.log.warning(f"{key}: {home.resolve(benchmark.file)} is absent: not checked")
                     continue
@@ -266,9 +267,9 @@ def staged_turns(rows: StagedTable) -> int:
 def training_metadata(order: TrainingOrder, outcome: TrainingOutcome) -> dict[str, Any]:
     """What a training took and how its loss went, for the asset page."""
     records = list(read_log(order.output / LOG_FILE))
-    picture = base64.b64encode(loss_curve(records, order.model, outcome.held_out_loss)).decode()
+    picture = loss_curve(records, order.model, outcome.held_out_loss)
     return {
-        "loss_curve": dg.MetadataValue.md(f"![loss by step](data:image/png;base64,{picture})"),
+        "loss_curve": embedded(picture, "loss by step"),
         "training_loss": outcome.training_loss,
         "rows": outcome.rows,
         "tokens": outcome.tokens,
