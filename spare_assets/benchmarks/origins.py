@@ -19,7 +19,7 @@ from spare_assets.settings import BENCHMARKS
 _VLMEVALKIT = "https://opencompass.openxlab.space/utils"
 _VSR = "https://github.com/cambridgeltl/visual-spatial-reasoning"
 _WHATS_UP = "https://github.com/amitakamath/whatsup_vlms"
-_DRIVE = "https://drive.google.com/uc?id="
+_DRIVE = "https://drive.google.com/uc?export=download&id="
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Origin:
     """Where one benchmark is published.
 
     `file_name` is its name there and `url` its address. `md5` is the published sum, None where there is none.
-    `pictures` says where they come from, empty where the file holds them itself.
+    `pictures` says where they come from, empty where the file holds them itself, and `picture_folder` which folder
+    within that of the setting `images` they are unpacked to.
     """
 
     title: str
@@ -36,6 +37,11 @@ class Origin:
     md5: str | None
     homepage: str
     pictures: str = ""
+    picture_folder: str = ""
+
+    def has_pictures(self, images: Path) -> bool:
+        """Whether the folder of the setting `images` holds the one the records name."""
+        return any((images / above / self.picture_folder).is_dir() for above in ("", "data"))
 
 
 def _tsv(title: str, name: str, md5: str, homepage: str, folder: str = "VLMEval") -> Origin:
@@ -57,7 +63,9 @@ ORIGINS: Mapping[str, Origin] = {
         f"{_DRIVE}1ap8mmmpQjLIjPGuplkpBgc1hoEHCj4hm",
         None,
         _WHATS_UP,
-        f"controlled_images.tar.gz, unpacked as controlled_images/: {_DRIVE}19KGYVQjrV3syb00GgcavB2nZTW5NXX0H",
+        f"controlled_images.tar.gz, unpacked as controlled_images/; with a browser or gdown from "
+        f"{_DRIVE}19KGYVQjrV3syb00GgcavB2nZTW5NXX0H",
+        "controlled_images",
     ),
     "whats_up_b": Origin(
         "What's Up B",
@@ -65,7 +73,9 @@ ORIGINS: Mapping[str, Origin] = {
         f"{_DRIVE}1unNNosLbdy9NDjgj4l8fsQP3WiAAGA6z",
         None,
         _WHATS_UP,
-        f"controlled_clevr.tar.gz, unpacked as controlled_clevr/: {_DRIVE}13jdBpg8t3NqW3jrL6FK8HO93vwsUjDxG",
+        f"controlled_clevr.tar.gz, unpacked as controlled_clevr/; with a browser or gdown from "
+        f"{_DRIVE}13jdBpg8t3NqW3jrL6FK8HO93vwsUjDxG",
+        "controlled_clevr",
     ),
     "threedsr_bench": _tsv("3DSRBench", "3DSRBench", "610516a0b4710595545b7613c60524e8", "https://3dsrbench.github.io"),
     "realworldqa": _tsv(
@@ -119,7 +129,8 @@ def missing_images_message(key: str, folder: Path) -> str:
     """What to say where the folder a benchmark's pictures are named in is absent."""
     origin = ORIGINS[key]
     wanted = origin.pictures or f"the pictures its records name; about it: {origin.homepage}"
-    return f"{origin.title}: no folder {folder} (setting `benchmarks.{key}.images`).\nPut there: {wanted}."
+    missing = folder / origin.picture_folder
+    return f"{origin.title}: no folder {missing} (setting `benchmarks.{key}.images`).\nPut into {folder}: {wanted}."
 
 
 def md5_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The `spare` command: materialize, status, doctor, ui."""
+"""The `spare` command: materialize, status, doctor, benchmarks, ui."""
 
 from __future__ import annotations
 
@@ -116,6 +116,17 @@ def doctor(home: Home, as_json: bool) -> None:
     from spare_assets.cli.doctor import print_findings
 
     sys.exit(0 if print_findings(home, as_json=as_json) else FAILED)
+
+
+@main.command(cls=ProfileCommand)
+@click.option("--verify", is_flag=True, help="Compare each file with the md5 published for it; gigabytes take minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the listing as JSON.")
+@click.pass_obj
+def benchmarks(home: Home, verify: bool, as_json: bool) -> None:
+    """List the ten benchmarks: which files are at hand, and where to get the others."""
+    from spare_assets.cli.benchmarks import print_benchmarks
+
+    sys.exit(0 if print_benchmarks(home, verify=verify, as_json=as_json) else FAILED)
 
 
 @main.command(cls=ProfileCommand)
