@@ -48,7 +48,7 @@ def read(
             text,
             (_ANSWERS[answer.lower()],),
             category=f"{place['category']}_{place['subcategory']}",
-            native=place,
+            native=place if images or problem else place | {"without_figure": "yes"},
             images=images,
             problem=problem,
         )
@@ -91,7 +91,7 @@ def _accuracies(rows: pl.DataFrame, category: str) -> Iterator[Metric]:
     in_set = (native("category"), native("subcategory"), native("set_id"))
     unit = pl.concat_str(in_set, separator="\x1f")
     yield mean_score(rows, "aAcc", category, unit)
-    figures = rows.filter(native("visual_input").ne_missing("0"))
+    figures = rows.filter(native("without_figure").is_null())
     yield all_right(figures, "fAcc", (*in_set, native("figure_id")), category, unit)
     yield all_right(rows, "qAcc", (*in_set, native("question_id")), category, unit)
 
