@@ -27,7 +27,8 @@ _CHECK_STYLES = {"as published": "green", "differs": "red", "none published": "d
 class BenchmarkListing:
     """One benchmark as a profile sees it. `rendered`: its file is made by the profile when first read (sandbox).
 
-    `bytes` is None where there is no file yet. `images_present` is None where no folder is named. `url`, `md5` and `homepage` are of the release.
+    `bytes` is None where there is no file yet, `images_present` where no folder is named. `url`, `md5` and `homepage`
+    are of the release.
     """
 
     key: str
