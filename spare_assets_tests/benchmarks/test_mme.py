@@ -118,8 +118,8 @@ def test_scores_by_hand(whole: list[Question]) -> None:
 def test_subtasks_that_are_absent_add_nothing_and_half_a_pair_is_none(whole: list[Question]) -> None:
     some = [one for one in whole if one.category in {"OCR", "text_translation", "color"}]
     halved = [one for one in some if one.category != "color" or one.answers == ("yes",)]
-    found = values(BENCHMARK, scored(BENCHMARK, halved, right))
-    assert found["perception", ""] == 300 and found["reasoning", ""] == 200 and found["code", ""] is None
+    found = values(BENCHMARK, scored(BENCHMARK, halved, lambda one: "" if one.category == "OCR" else right(one)))
+    assert found["perception", ""] == 100 and found["reasoning", ""] == 200 and found["code", ""] is None
     assert found["accuracy", "color"] == 100 and found["accuracy_plus", "color"] is None
 
 
