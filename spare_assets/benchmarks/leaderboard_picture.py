@@ -37,15 +37,20 @@ def leaderboard_picture(rows: Sequence[LeaderboardRow]) -> bytes:
     """PNG of what was measured here, of at most 200 kB; the paper's rows are left to the tables.
 
     A line is a released model, an endpoint, or a recipe: the mean over its seeds with their standard deviation, and
-    each seed as a faint dot. A bar leads to it from its base; a dotted line is guessing. The first 40 lines are drawn.
+    each seed as a faint dot. A bar leads to it from its base; a dotted line is guessing. Of more than
+    40 lines some endpoints are left out.
     """
     lines = [row for row in rows if row.kind in _MEASURED and row.mean_in is None]
+    # Models of others give way first.
+    places = sorted(range(len(lines)), key=lambda place: lines[place].kind == "endpoint")[:_MOST_LINES]
+    drawn = [lines[place] for place in sorted(places)]
+    means = {row.name for row in drawn if (row.seeds or 0) > 1}
     board = _Board(
-        lines[:_MOST_LINES],
-        [row for row in rows if row.mean_in is not None],
+        drawn,
+        [row for row in rows if row.mean_in in means],
         {row.name: row for row in lines if row.kind == "base"},
         next((row for row in rows if row.kind == "random"), None),
-        max(0, len(lines) - _MOST_LINES),
+        len(lines) - len(drawn),
     )
     for dots_per_inch in (110, 80, 60, 40):
         picture = board.png(dots_per_inch)
