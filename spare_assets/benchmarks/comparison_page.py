@@ -466,17 +466,17 @@ article>header{display:flex;flex-wrap:wrap;gap:.1rem .75rem;padding:.7rem 1.1rem
 .benchmark{color:var(--ink);font-weight:600}.item{margin-left:auto;overflow-wrap:anywhere}
 .asked{display:flex;gap:1.1rem;padding:.7rem 1.1rem 1rem}
 .pictures{flex:0 0 42%;max-width:20rem;display:grid;gap:.4rem;align-content:start}
-.pictures.several{grid-template-columns:repeat(auto-fill,minmax(6rem,1fr))}
+.pictures.several{grid-template-columns:repeat(auto-fit,minmax(6rem,1fr))}
 .pictures img{display:block;width:100%;height:auto;border-radius:.3rem}
 .absent{display:grid;place-items:center;text-align:center;min-height:7rem;padding:.5rem;border:1px dashed var(--line);
 border-radius:.3rem;color:var(--soft);font-size:.8125rem}
 .words{flex:1 1 0;min-width:0;overflow-wrap:anywhere}
 .words h2{font-size:1.0625rem;line-height:1.4;font-weight:600;white-space:pre-line}
 .options{list-style:none;padding:0;margin-top:.6rem;display:grid;gap:.15rem;font-size:.9375rem}
-.options li{padding:.15rem .5rem;border-radius:.3rem}
-.options b{font-weight:600;color:var(--soft);margin-right:.25rem}
+.options li{display:flex;gap:.5rem;padding:.15rem .5rem;border-radius:.3rem}
+.options b{font-weight:600;color:var(--soft)}
 .options .true{background:var(--right-tint)}.options .true b{color:inherit}
-.options .right{color:var(--right);font-weight:700;margin-left:.4rem}
+.options .right{color:var(--right);font-weight:700}
 .truth{margin-top:.6rem;font-size:.9375rem;font-weight:600}
 .truth span{color:var(--soft);font-weight:400;margin-right:.25rem}
 article table{border-top:1px solid var(--line);font-size:.9375rem}
