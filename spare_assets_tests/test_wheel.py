@@ -32,6 +32,8 @@ def test_the_installed_wheel_finds_all_it_ships(tmp_path: Path) -> None:
     code = (
         "import spare_assets; from spare_assets.package_files import package_file; "
         "from spare_assets.synthesis.prompts import load_prompts; from spare_assets.settings import load_settings; "
+        "from spare_assets.benchmarks.dialects import load_dialect; "
+        "[load_dialect(name) for name in ('default', 'internvl2', 'scenes')]; "
         "from spare_assets.sandbox import SANDBOX_CLIP, SANDBOX_VLM; load_prompts(); "
         "[load_settings(name) for name in ('sandbox', 'paper', 'docci')]; "
         "assert package_file('dagster.yaml').is_file() and package_file('workspace.yaml').is_file(); "

@@ -28,7 +28,10 @@ PARTIAL_INPUTS = "spare/partial_inputs"
 """Op tag of assets that are made of whatever of their inputs is there."""
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
-_READ_FIRST = ("question", "answer", "caption", "kept", "score", "threshold", "reason", "check", "status", "pairs")
+_READ_FIRST = (
+    *("question", "answer", "answers", "prediction", "reply", "caption", "kept", "score", "threshold", "reason"),
+    *("check", "status", "pairs", "metric", "category", "value"),
+)
 _NOT_SHOWN = ("native", "embedding", "source")
 
 
