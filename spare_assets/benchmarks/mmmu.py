@@ -13,6 +13,7 @@ Variant `official` follows the release's script:
   first; here a letter stands alone and the last wins.
 - An open answer: what follows the last sign of a conclusion in each line of the reply, and the numbers in it, are held
   against the accepted answers. Numbers agree when they do to two decimals; words when the answer stands in the reply.
+  The script drops a dot that a reply begins with too, and so reads .5 as 5.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _official_letter(reply: str, options: Mapping[str, str]) -> str | None:
 
 def _conclusions(reply: str) -> list[str]:
     """What each line of a reply concludes, in lower case; the whole reply where none concludes anything."""
-    reply = reply.strip().strip(".").lower()
+    reply = reply.strip().rstrip(".").lower()
     lines = reply.split("\n")
     concluded = []
     for number, line in enumerate(lines, start=1):

@@ -19,11 +19,13 @@ from spare_assets_tests.benchmarks.test_image_files import MAX_PIXELS, files
 SETTINGS = BenchmarkSettings(file="records")
 
 
-def read(benchmark: Benchmark, path: Path, images: Path | None = None) -> list[Question | UnreadableRecord]:
+def read(
+    benchmark: Benchmark, path: Path, images: Path | None = None, settings: BenchmarkSettings = SETTINGS
+) -> list[Question | UnreadableRecord]:
     """All that a benchmark makes of a file; items are unique."""
     here = files(benchmark.key, path, images)
     pictures = Pictures(here, path.parent / "pictures", MAX_PIXELS)
-    found = list(benchmark.read(here, pictures, SETTINGS))
+    found = list(benchmark.read(here, pictures, settings))
     assert len({one.item for one in found}) == len(found)
     return found
 
@@ -41,18 +43,25 @@ def reasons(found: Iterable[Question | UnreadableRecord]) -> dict[str, str]:
     }
 
 
-def scored(benchmark: Benchmark, asked: Sequence[Question], reply: Callable[[Question], str]) -> pl.DataFrame:
+def scored(
+    benchmark: Benchmark,
+    asked: Sequence[Question],
+    reply: Callable[[Question], str],
+    settings: BenchmarkSettings = SETTINGS,
+) -> pl.DataFrame:
     """Predictions from replies."""
     rows = []
     for question in asked:
-        grade = benchmark.grade(question, reply(question), SETTINGS)
+        grade = benchmark.grade(question, reply(question), settings)
         rows.append(_row(question, grade.prediction, grade.score))
     return pl.DataFrame(rows, schema=SCORED)
 
 
-def guessed(asked: Sequence[Question], chance: float | None) -> pl.DataFrame:
-    """The chance of a right guess in place of scores."""
-    return pl.DataFrame([_row(question, None, chance) for question in asked], schema=SCORED)
+def guessed(asked: Sequence[Question], chance: float | Sequence[float] | None) -> pl.DataFrame:
+    """The chance of a right guess in place of scores: of all questions, or of each."""
+    chances = chance if isinstance(chance, Sequence) else [chance] * len(asked)
+    rows = [_row(question, None, one) for question, one in zip(asked, chances, strict=True)]
+    return pl.DataFrame(rows, schema=SCORED)
 
 
 def _row(question: Question, prediction: str | None, score: float | None) -> dict[str, object]:
@@ -79,9 +88,9 @@ def guessable_values(benchmark: Benchmark, predictions: pl.DataFrame) -> dict[tu
     return {(one.name, one.category): one.value for one in benchmark.measure(predictions) if one.guessable}
 
 
-def draws(asked: Sequence[Question], chance: float, count: int = 10_000) -> NDArray[np.bool_]:
+def draws(asked: Sequence[Question], chance: float | Sequence[float], count: int = 10_000) -> NDArray[np.bool_]:
     """Which questions a guesser gets right, [count, questions]."""
-    return np.random.default_rng(1).random((count, len(asked))) < chance
+    return np.random.default_rng(1).random((count, len(asked))) < np.asarray(chance)
 
 
 def share(right: NDArray[np.bool_], groups: Sequence[object] | None = None) -> NDArray[np.float64]:

@@ -26,7 +26,8 @@ import pytest
 
 from spare_assets.benchmarks import hallusion_bench, mmbench, mme, mmmu, realworldqa, textvqa, threedsr_bench
 from spare_assets.benchmarks.questions import Benchmark
-from spare_assets_tests.benchmarks.lettered import PICTURE, ask, graded, lmu_file
+from spare_assets_tests.benchmarks.asked import questions, read, scored
+from spare_assets_tests.benchmarks.lettered import PICTURE, lmu_file
 
 VARIABLE = "SPARE_VLMEVAL"
 RUNNER = Path(__file__).with_name("vlmevalkit_runner.py")
@@ -57,8 +58,8 @@ def peer(folder: Path) -> dict[str, Scores]:
 
 def ours(benchmark: Benchmark, folder: Path, name: str, replies: Replies) -> Metrics:
     """Our metrics of the same, by name and category."""
-    found = ask(benchmark, folder / f"{name}.tsv")
-    predictions = graded(benchmark, found, lambda question: replies[question.item])
+    asked = questions(read(benchmark, folder / f"{name}.tsv"))
+    predictions = scored(benchmark, asked, lambda question: "" if question.problem else replies[question.item])
     return {(metric.name, metric.category): metric.value for metric in benchmark.measure(predictions)}
 
 
@@ -89,7 +90,8 @@ def lettered_reply(draw: random.Random, options: Mapping[str, str], answer: str)
             text, text.upper(), f"{text}.", f"I think it is {text}", f"{text}, not {options.get(other, 'that')}",
             f"A cat is {text}", f"Let me see what is {text} in this picture, as far as I can tell: {letter}",
             f"{letter}, as the thing that you ask about stands {text} and nothing else does", "Z", f"Z {text}",
-            f"Z {letter}", "None of them", f"Cannot determine the answer: {letter}", f"I can't process this file. {letter}",
+            f"Z {letter}", "None of them", f"Cannot determine the answer: {letter}",
+            f"I can't process this file. {letter}",
             f"Sorry, I can't help with images of people yet. {text}", "", " ", "42", "left", "yes",
             text + " so to say" * draw.randrange(12), "x" * 10_000, f"{letter} " * 4_000, f"{text} " * 200,
             f"答案是 {letter}", f"{letter}\u3000{text}", f"{letter}\xa0", f"-{letter}-",
