@@ -15,12 +15,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spare_assets.benchmarks.questions import Form, Question
+from spare_assets.benchmarks.short_answers import plain_words
 from spare_assets.package_files import package_file
 from spare_assets.prompt_files import Prompt, read_prompt
 from spare_assets.settings import SettingsError, Strict, fingerprint
@@ -37,6 +37,7 @@ _PLACEHOLDERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 _SAID: Mapping[str, tuple[str, str]] = {"statement": ("true", "false")}
 _YES_NO = ("yes", "no")
+_BRACED = re.compile(r"\{(\w+)\}")
 
 
 class Rewrite(Strict):
@@ -50,11 +51,25 @@ class Rewrite(Strict):
 
     @field_validator("pattern", mode="before")
     @classmethod
-    def _compiled(cls, pattern: Any) -> re.Pattern[str]:
-        found = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    def _compiled(cls, pattern: str) -> re.Pattern[str]:
+        try:
+            found = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
         if "claim" not in found.groupindex:
             raise ValueError("the pattern has no group named `claim`")
         return found
+
+    @model_validator(mode="after")
+    def _filled_by_groups(self) -> Rewrite:
+        given = self.pattern.groupindex.keys() - {"claim"}
+        if unknown := sorted(set(_BRACED.findall(self.ask)) - given):
+            raise ValueError(f"`ask` holds {{{unknown[0]}}}, which is no group of the pattern beside `claim`")
+        return self
+
+    def asked(self, groups: Mapping[str, str]) -> str:
+        """The question for what a claim's pattern found; it gives nothing of the claim away."""
+        return _BRACED.sub(lambda braced: groups[braced[1]], self.ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +90,11 @@ class Asked:
         return bool(self.claims)
 
     def answer(self, reply: str) -> str | None:
-        """The answer that a reply stands for."""
-        said = f" {' '.join(re.findall(r'[a-z0-9]+', reply.casefold()))} "
-        found = [name for name, claim in self.claims.items() if f" {claim.casefold()} " in said]
+        """The answer that a reply stands for; None where it says nothing or, of several claims, not which."""
+        said = _spaced(reply)
+        found = [name for name, claim in self.claims.items() if _spaced(claim) in said]
+        if not said.strip():
+            return None
         return found[0] if len(found) == 1 else self.otherwise
 
 
@@ -126,10 +143,10 @@ class Dialect:
             if question.form not in rewrite.forms:
                 continue
             matches = {name: rewrite.pattern.fullmatch(text.strip()) for name, text in claims.items()}
-            groups = [match.groupdict() for match in matches.values() if match]
+            groups = [match.groupdict("") for match in matches.values() if match and match["claim"]]
             if len(groups) < len(claims) or not groups:
                 continue
-            asked = {rewrite.ask.format(**{**group, "claim": ""}) for group in groups}
+            asked = {rewrite.asked(group) for group in groups}
             if len(asked) > 1:
                 continue
             held = {
@@ -166,6 +183,11 @@ def _rewrites(path: Path) -> tuple[Rewrite, ...]:
         return tuple(Rewrite.model_validate(entry) for entry in yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError, TypeError, ValueError, OSError) as error:
         raise SettingsError(f"{path}: not a list of rewrites: {error}") from error
+
+
+def _spaced(text: str) -> str:
+    """The words of a text, a space before and after each."""
+    return f" {' '.join(plain_words(text))} "
 
 
 def _said(form: str) -> tuple[str, str]:
