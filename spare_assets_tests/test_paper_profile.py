@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -46,7 +47,7 @@ def test_all_stages_run_on_a_qwen2_model(tmp_path: Path, monkeypatch: pytest.Mon
     assert outcomes["outcome"].is_in(["ok", "none", "truncated"]).all(), "constrained decoding leaves nothing malformed"
 
 
-def test_both_recipes_train_qwen2_vl_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_recipes_train_qwen2_vl_models_that_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Table 5's full fine-tuning, Table 6's adapters and the caption baseline, on random models of the architecture."""
     install()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -63,14 +64,23 @@ def test_both_recipes_train_qwen2_vl_models(tmp_path: Path, monkeypatch: pytest.
     kept = ("qwen2-vl-2b", "spare-2b-seed-0", "spare-7b-seed-0", "captions-7b-seed-0")
     document["models"] = {key: document["models"][key] for key in kept}
     document["models"]["qwen2-vl-2b"] |= {"model": str(vision), "revision": None}
+    scenes = yaml.safe_load((PROFILES / "sandbox.yaml").read_text(encoding="utf-8"))["benchmarks"]
+    document["benchmarks"] = {key: scenes[key] | {"scenes": {"count": 8}} for key in ("vsr", "mmbench")}
+    document["scoring"] = {"min_pixels": small["min_pixels"], "max_pixels": small["max_pixels"]}
     profile = tmp_path / "paper-small.yaml"
     profile.write_text(yaml.safe_dump(document), encoding="utf-8")
     write_corpus("docci", tmp_path / "data" / "docci", 20, 5)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
 
     home = open_home(str(profile), tmp_path / "home").claim()
-    assert Materialization(home, "*").execute()
+    assert Materialization(home, "+checkpoint or vsr_score or mmbench_score or leaderboard").execute()
     store = TableStore(home.tables)
+    for key in kept:
+        said = store.scan("vsr_predictions", key).collect()
+        assert said.height == 8 and set(said["outcome"]) <= {"answered", "unparsed", "truncated"}
+    board = store.scan("leaderboard").filter(pl.col("column") == "mmbench").collect()
+    assert set(kept) <= set(board["row"])
+    assert board.filter(pl.col("row") == "spare-7b-seed-0")["resolution"].item() == "784–3,136 px"
     full, adapter, captions = (store.scan("checkpoint", key).collect().row(0, named=True) for key in kept[1:])
     assert full["adapter"] is None and Path(full["path"], "model.safetensors").is_file()
     for record in (adapter, captions):
