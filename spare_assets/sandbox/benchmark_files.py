@@ -90,7 +90,13 @@ def write_benchmark(key: str, path: Path, count: int, seed: int) -> None:
     if key not in _WRITERS:
         raise CorpusError(f"no benchmark of scenes is called {key!r}: use {', '.join(_WRITERS)}")
     record = {"benchmark": key, "count": count, "seed": seed, "version": VERSION, "file": path.name}
-    if record_of(path.parent) != record:
+    found = record_of(path.parent)
+    if found is not None and found.get("benchmark") != key:
+        raise CorpusError(
+            f"{path.parent} holds other scenes, of {found.get('benchmark') or found.get('format')}: give {key} a "
+            f"folder of its own (setting `benchmarks.{key}.file`)"
+        )
+    if found != record or not path.is_file():
         write_folder(
             path.parent, record, lambda folder: _WRITERS[key](folder / path.name, count, _Draw(key, seed % 1_000))
         )

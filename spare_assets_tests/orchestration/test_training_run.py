@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from spare_assets.cli.materialize import Materialization
 from spare_assets.clip.torchvision_shim import install
 from spare_assets.orchestration.instance import open_instance
 from spare_assets.sandbox.effect import four_way_questions, general_questions
-from spare_assets.sandbox.scenes import COLOURS, SHAPES, scene_seed
+from spare_assets.sandbox.scenes import scene_seed
 from spare_assets.settings import PROFILES, Home, SettingsError, open_home
 from spare_assets.storage.tables import TableStore, content_hash
 from spare_assets.training.order import ORDER_FILE, TrainingOutcome
@@ -31,6 +30,7 @@ from spare_assets.training.process_group import LIFELINE_VARIABLE
 from spare_assets.training.reports import LOG_FILE, read_log
 from spare_assets_tests.engines.small_models import save_vision_model
 from spare_assets_tests.profiles import sandbox_profile
+from spare_assets_tests.sandbox.templates import masked
 
 STEPS, SAVE_STEPS = 12, 3
 RECIPE = {
@@ -48,7 +48,6 @@ MODELS = {
     "pairs": {"kind": "trained", "recipe": "spare", "seed": 0},
     "captions": {"kind": "trained", "recipe": "captions", "seed": 0},
 }
-RELATION_WORDS = ("left", "right", "above", "below", "under", "beneath", "underneath", "near", "far", "between")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -145,11 +144,6 @@ def test_benchmark_questions_share_no_template_and_no_scene_with_training(finish
             assert masked(part) not in trained_on
     sources = {scene_seed(source, 0, 0) // 10**12 for source in finished.settings.sources}
     assert not {question.scene.seed // 10**12 for question in asked} & sources
-
-
-def masked(question: str) -> str:
-    """A question with objects, colours and relation words replaced."""
-    return re.sub(rf"\b({'|'.join((*COLOURS, *SHAPES, *RELATION_WORDS))})\b", "_", question.lower())
 
 
 def test_the_asset_page_tells_how_training_went(finished: Home) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from spare_assets.sandbox import corpora
+from spare_assets.sandbox import corpora, rendered_folder
 from spare_assets.sandbox.corpora import CorpusError, CorpusFormat, describe, write_corpus
 from spare_assets.sandbox.scenes import COLOURS, SHAPES, make_scene, render, scene_seed
 
@@ -151,7 +151,7 @@ def test_two_writers_at_once_end_in_one_corpus(tmp_path: Path, monkeypatch: pyte
         write_corpus("docci", folder, 10, 0)
         temporary.rename(folder)
 
-    monkeypatch.setattr(corpora, "_publish", publish_second)
+    monkeypatch.setattr(rendered_folder, "_publish", publish_second)
     write_corpus("docci", tmp_path / "corpus", 10, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
@@ -159,7 +159,7 @@ def test_two_writers_at_once_end_in_one_corpus(tmp_path: Path, monkeypatch: pyte
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").write_bytes(b"x")
-    with pytest.raises(CorpusError, match="not a sandbox corpus"):
+    with pytest.raises(CorpusError, match="was not rendered here"):
         write_corpus("docci", tmp_path / "photos", 5, 0)
     assert (tmp_path / "photos" / "mine.jpg").read_bytes() == b"x"
     with pytest.raises(CorpusError, match="format 'coco'"):
