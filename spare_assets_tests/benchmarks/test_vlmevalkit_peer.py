@@ -47,9 +47,9 @@ pytestmark = pytest.mark.skipif(
 
 def peer(folder: Path) -> dict[str, Scores]:
     """What ms-vlmeval makes of the files and replies in a folder, by dataset."""
-    ran = subprocess.run(
-        [os.environ[VARIABLE], str(RUNNER), str(folder)], capture_output=True, text=True, cwd=folder, timeout=250
-    )
+    # As a link: what it leads to would not know its environment.
+    python = Path(os.environ[VARIABLE]).absolute()
+    ran = subprocess.run([python, RUNNER, folder], capture_output=True, text=True, cwd=folder, timeout=250)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return {
         path.name.removesuffix(".scores.json"): json.loads(path.read_text()) for path in folder.glob("*.scores.json")
