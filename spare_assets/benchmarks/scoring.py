@@ -52,7 +52,7 @@ def question_rows(found: Iterable[Question | UnreadableRecord], benchmark: Bench
     """Questions and unreadable records as rows, in batches."""
     batch: list[dict[str, Any]] = []
     for one in found:
-        batch.append(_unreadable_row(one) if isinstance(one, UnreadableRecord) else _question_row(one, benchmark))
+        batch.append(_row(one, benchmark))
         if len(batch) == _BATCH:
             yield pl.DataFrame(batch, schema=_QUESTION)
             batch = []
@@ -81,6 +81,8 @@ def asked_items(questions: pl.LazyFrame, sample: int | None) -> pl.LazyFrame:
 def check_readable(title: str, questions: pl.LazyFrame, limits: LimitSettings) -> None:
     """Raises ScoringError where too many records make no question (design, law 4), or none does."""
     read, unreadable = questions.select(pl.len(), pl.col("readable").not_().sum()).collect().row(0)
+    if not read:
+        raise ScoringError(f"{title}: its file holds no records. Fetch it again")
     too_many = unreadable > limits.unreadable_rows and unreadable > limits.unreadable_share * read
     if not too_many and unreadable < read:
         return
@@ -90,7 +92,7 @@ def check_readable(title: str, questions: pl.LazyFrame, limits: LimitSettings) -
         "\n".join(
             [
                 f"{title}: {unreadable:,} of {read:,} records make no question, more than `limits.unreadable_share` "
-                f"({limits.unreadable_share:.0%}) allows{'. The first:' if lines else ''}",
+                f"({limits.unreadable_share:.0%}) allows. The first:",
                 *lines,
                 "Fetch the file again, or raise the limit",
             ]
@@ -168,6 +170,16 @@ def score_table(scored: pl.LazyFrame, model: str, benchmark: Benchmark, draws: i
         rows.append((model, *key, metric.value, low, high, metric.units, guessed.get(key), headline))
     table = TABLES[f"{benchmark.key}_score"]
     return pl.DataFrame(rows, schema=table.polars(), orient="row").sort(table.key)
+
+
+def _row(one: Question | UnreadableRecord, benchmark: Benchmark) -> dict[str, Any]:
+    row = _unreadable_row(one) if isinstance(one, UnreadableRecord) else _question_row(one, benchmark)
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        item = one.item.encode("utf-8", "backslashreplace").decode()
+        return _unreadable_row(UnreadableRecord(item, "a text of it holds half of a surrogate pair"))
+    return row
 
 
 def _question_row(question: Question, benchmark: Benchmark) -> dict[str, Any]:
