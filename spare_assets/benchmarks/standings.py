@@ -98,7 +98,9 @@ def resolution_in_words(record: Mapping[str, Any], settings: Settings) -> str:
         return "the processor's own"
     if low == high:
         return f"{low:,} px"
-    return f"{'' if low is None else f'{low:,}'}–{'' if high is None else f'{high:,}'} px"
+    if low is None:
+        return f"at most {high:,} px"
+    return f"at least {low:,} px" if high is None else f"{low:,}–{high:,} px"
 
 
 def _item() -> pl.Expr:
