@@ -31,6 +31,7 @@ from spare_assets.engines.openai_format import UnreadableImageError
 from spare_assets.engines.prompt_encoding import EncodedPrompt, PromptEncoder, UnencodableTextError
 from spare_assets.engines.weights import (
     adapter_fingerprint,
+    find_adapter,
     find_model,
     find_tokenizer,
     number_format,
@@ -97,7 +98,8 @@ class TransformersEngine:
             )
             parts: list[Any] = [] if settings.structured else ["unconstrained"]
             if settings.adapter is not None:
-                parts.append({"adapter": adapter_fingerprint(settings.adapter, self._cache, f"engines.{self._name}")})
+                setting = f"engines.{self._name}.adapter"
+                parts.append({"adapter": adapter_fingerprint(settings.adapter, self._cache, setting)})
             if settings.min_pixels is not None or settings.max_pixels is not None:
                 parts.append({"pixels": [settings.min_pixels, settings.max_pixels]})
             self._fingerprint = profile.fingerprint(weights, *parts, length=64)
@@ -174,6 +176,8 @@ class _Model:
         tokenizer_folder = files.folder
         if settings.tokenizer is not None:
             tokenizer_folder = find_tokenizer(settings.tokenizer, f"engines.{name}.tokenizer")
+        # Looked for here, as peft would go on to the hub and to pickles.
+        adapter = None if settings.adapter is None else find_adapter(settings.adapter, f"engines.{name}.adapter")
         from spare_assets.clip.torchvision_shim import install
 
         # transformers imports torchvision where it is installed.
@@ -189,7 +193,7 @@ class _Model:
         started = time.monotonic()
         try:
             tokenizer, processor, model = _loaded(files.folder, tokenizer_folder, settings, files.config, dtype)
-            self._model = model.to(self._device).eval()
+            self._model = _with_adapter(model, adapter).to(self._device).eval()
         except Exception as error:  # whatever a library raises here, the model cannot be loaded
             raise EngineError(
                 f"{setting}: {settings.model} could not be loaded from {files.folder} "
@@ -361,7 +365,7 @@ def _loaded(
             folder, dtype=dtype, use_safetensors=True, **safe
         )
         _bound_pixels(processor, settings)
-        return processor.tokenizer, processor, _with_adapter(model, settings.adapter)
+        return processor.tokenizer, processor, model
     weights: dict[str, Any] = {"use_safetensors": True}
     if settings.gguf_file is not None:
         weights = {"gguf_file": settings.gguf_file}
@@ -371,7 +375,7 @@ def _loaded(
     of_tokenizer = {"gguf_file": settings.gguf_file} if settings.gguf_file and not settings.tokenizer else {}
     tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder, **of_tokenizer, **safe)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **weights, **safe)
-    return tokenizer, None, _with_adapter(model, settings.adapter)
+    return tokenizer, None, model
 
 
 def _bound_pixels(processor: Any, settings: profile.TransformersEngine) -> None:
@@ -380,13 +384,18 @@ def _bound_pixels(processor: Any, settings: profile.TransformersEngine) -> None:
     wanted = {name: value for name, value in bounds.items() if value is not None}
     if not wanted:
         return
-    size = dict(processor.image_processor.size or {})
-    if not size.keys() & bounds.keys():
-        raise ValueError("its pictures have a fixed size, so min_pixels and max_pixels cannot be set for it")
-    processor.image_processor.size = size | wanted
+    images = processor.image_processor
+    size = dict(images.size or {})
+    # Of Qwen2-VL's kind, which merges patches, these two bound pixels; of others they are lengths of sides.
+    if not (hasattr(images, "merge_size") and size.keys() >= bounds.keys()):
+        raise ValueError("it has no bounds on a picture's pixels, so min_pixels and max_pixels cannot be set for it")
+    size |= wanted
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise ValueError(f"min_pixels {size['shortest_edge']} exceeds max_pixels {size['longest_edge']}; set both")
+    images.size = size
 
 
-def _with_adapter(model: Any, adapter: str | None) -> Any:
+def _with_adapter(model: Any, adapter: Path | None) -> Any:
     """The model with a LoRA adapter merged into it."""
     if adapter is None:
         return model

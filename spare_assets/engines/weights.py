@@ -23,6 +23,7 @@ from spare_assets.engines.chat import EngineError
 PACKAGE_PREFIX = "package:"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 # Everything beside the weights that decides what a prompt becomes and where a reply ends.
 COMPANIONS = (
     "config.json",
@@ -110,18 +111,23 @@ def weights_fingerprint(
     return profile.fingerprint(document, number_format(files, dtype), length=64)
 
 
+def find_adapter(adapter: str, setting: str) -> Path:
+    """Folder of a LoRA adapter. Raises EngineError where it holds none as safetensors."""
+    folder = Path(adapter).expanduser()
+    for name in ADAPTER:
+        if not (folder / name).is_file():
+            raise EngineError(f"{setting}: {folder / name} is absent; name a folder that holds a LoRA adapter")
+    return folder
+
+
 def adapter_fingerprint(adapter: str, cache: Path | None, setting: str) -> str:
     """Hash of a LoRA adapter's weights and configuration; 64 hexadecimal characters.
 
-    Raises EngineError where the folder holds none as safetensors.
+    Raises EngineError as find_adapter does.
     """
-    folder = Path(adapter).expanduser()
-    paths = [folder / "adapter_model.safetensors", folder / "adapter_config.json"]
-    for path in paths:
-        if not path.is_file():
-            raise EngineError(f"{setting}.adapter: {path} is absent; name a folder that holds a LoRA adapter")
+    folder = find_adapter(adapter, setting)
     remembered = _Remembered(cache)
-    document = {path.name: remembered.sha256(path) for path in paths}
+    document = {name: remembered.sha256(folder / name) for name in ADAPTER}
     remembered.save()
     return profile.fingerprint(document, length=64)
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from spare_assets import settings as profile
 from spare_assets.clip.torchvision_shim import install
 from spare_assets.engines.chat import ChatEngine, ChatImage, ChatMessage, ChatReply, ChatRequest, EngineError
 from spare_assets.engines.transformers_engine import TransformersEngine, _Model
+from spare_assets.engines.weights import weights_fingerprint
 from spare_assets_tests.engines.small_models import SPECIALS, TOOL_CALL, save_text_model, save_vision_model
 
 install()
@@ -486,6 +488,134 @@ def test_images_for_a_text_model_end_the_stage(llama: Path, tmp_path: Path) -> N
     request = ChatRequest((ChatMessage("user", "x", tuple(pictures(tmp_path, 1))),), 4)
     with pytest.raises(EngineError, match="sees no images"):
         list(engine(llama).complete([("k", request)]))
+
+
+# adapters and the size of pictures
+
+
+@pytest.fixture(scope="session")
+def adapter(vision_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter for the vision model, far from nothing."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(1)
+    model = AutoModelForImageTextToText.from_pretrained(vision_model, dtype=torch.float32)
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"]))
+    for name, values in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(values, std=0.2)
+    adapted.save_pretrained(str(folder))
+    return folder
+
+
+def seen(folder: Path, image: ChatImage, **kwargs: Any) -> dict[str, ChatReply]:
+    requests = [
+        ("choice", ChatRequest((ChatMessage("user", "Is it?", (image,)),), 8, choices=YES_NO)),
+        ("free", ChatRequest((ChatMessage("user", "What is it?", (image,)),), 12)),
+        ("text", ask("Where is the cat?", 12)),
+    ]
+    replies = {reply.key: reply for reply in engine(folder, **kwargs).complete(requests)}
+    assert not [reply.error for reply in replies.values() if reply.error]
+    return replies
+
+
+def test_an_adapter_answers_as_the_model_it_is_merged_into(vision_model: Path, adapter: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    merged = Path(shutil.copytree(vision_model, tmp_path / "merged"))
+    model = AutoModelForImageTextToText.from_pretrained(vision_model, dtype=torch.float32)
+    PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(merged)
+    (image,) = pictures(tmp_path, 1)
+    base, adapted, expected = (
+        seen(vision_model, image),
+        seen(vision_model, image, adapter=str(adapter)),
+        seen(merged, image),
+    )
+    assert {key: reply.text for key, reply in adapted.items()} == {key: reply.text for key, reply in expected.items()}
+    assert adapted["choice"].probability == pytest.approx(expected["choice"].probability, rel=1e-5)
+    assert adapted["choice"].probability != pytest.approx(base["choice"].probability, rel=1e-3)
+    assert adapted["free"].text != base["free"].text
+
+
+def test_an_adapter_counts_for_the_fingerprint_wherever_it_lies(
+    vision_model: Path, adapter: Path, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    adapted = engine(vision_model, adapter=str(adapter)).fingerprint
+    assert adapted == engine(vision_model, adapter=str(copied)).fingerprint != engine(vision_model).fingerprint
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        other = Path(shutil.copytree(adapter, tmp_path / name))
+        (other / name).write_bytes((other / name).read_bytes() + b" ")
+        assert engine(vision_model, adapter=str(other)).fingerprint != adapted
+
+
+def test_an_adapter_that_is_not_there_names_its_path(
+    vision_model: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = engine(vision_model, adapter=str(tmp_path / "absent"))
+    with pytest.raises(EngineError, match=r"engines\.local\.adapter: .*/absent/adapter_model\.safetensors is absent"):
+        _ = absent.fingerprint
+    assert "absent/adapter_model.safetensors" in failing(vision_model, adapter=str(tmp_path / "absent"))
+    pickled = Path(shutil.copytree(adapter, tmp_path / "pickled"))
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    monkeypatch.setattr(torch, "load", lambda *arguments, **more: pytest.fail("a pickle was opened"))
+    assert "pickled/adapter_model.safetensors is absent" in failing(vision_model, adapter=str(pickled))
+    broken = Path(shutil.copytree(adapter, tmp_path / "broken"))
+    (broken / "adapter_model.safetensors").write_bytes(b"no tensors")
+    assert "could not be loaded" in failing(vision_model, adapter=str(broken))
+
+
+def test_an_adapter_is_found_at_home(vision_model: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(adapter.parent))
+    (reply,) = engine(vision_model, adapter=f"~/{adapter.name}").complete([("k", ask("x", 2))])
+    assert reply.error is None
+
+
+def test_bounds_on_pixels_decide_how_large_a_picture_is_seen(vision_model: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (112, 112), "red").save(path)
+    request = ChatRequest((ChatMessage("user", "x", (ChatImage(path, "h"),)),), 1)
+    tokens = {
+        (low, high): next(
+            engine(vision_model, min_pixels=low, max_pixels=high).complete([("k", request)])
+        ).prompt_tokens
+        for low, high in ((None, None), (784, 784), (None, 784), (784, 112 * 112), (168 * 168, 168 * 168))
+    }
+    # A token is of 28 x 28 pixels; the model is released with at most four.
+    text = tokens[None, None] - 4
+    assert tokens == {
+        (None, None): text + 4,
+        (784, 784): text + 1,
+        (None, 784): text + 1,
+        (784, 112 * 112): text + 16,
+        (168 * 168, 168 * 168): text + 36,
+    }
+
+
+def test_bounds_that_cannot_hold_are_said(vision_model: Path, tmp_path: Path) -> None:
+    assert "min_pixels 10000 exceeds max_pixels 3136" in failing(vision_model, min_pixels=10_000)
+    sides = Path(shutil.copytree(vision_model, tmp_path / "sides"))
+    path = sides / "preprocessor_config.json"
+    path = path if path.is_file() else sides / "processor_config.json"
+    described = json.loads(path.read_text())
+    images = described.get("image_processor", described)
+    images["size"] = {"longest_edge": 364}
+    images["image_processor_type"] = "SmolVLMImageProcessor"
+    path.write_text(json.dumps(described))
+    assert "no bounds on a picture's pixels" in failing(sides, max_pixels=50_000)
+
+
+def test_what_is_not_set_leaves_the_fingerprint_as_it_was(vision_model: Path) -> None:
+    plain = engine(vision_model).fingerprint
+    weights = weights_fingerprint(str(vision_model), None, None, "auto")
+    assert plain == profile.fingerprint(weights, length=64), "or every reply in a ledger would be asked again"
+    bounds = [{"min_pixels": 784}, {"max_pixels": 784}, {"min_pixels": 784, "max_pixels": 784}, {"max_pixels": 785}]
+    assert len({plain, *(engine(vision_model, **bound).fingerprint for bound in bounds)}) == 1 + len(bounds)
 
 
 # a real instruct model, where the package that carries it is installed
