@@ -23,6 +23,7 @@ from typing import Any
 import polars as pl
 
 from spare_assets.benchmarks.comparison import CONTRASTS, RIGHT_FROM, Selection, contrast_counts, select_questions
+from spare_assets.benchmarks.markdown_text import markdown_line
 from spare_assets.benchmarks.origins import ORIGINS
 from spare_assets.benchmarks.thumbnails import SIDE, thumbnail
 
@@ -399,9 +400,7 @@ def _choice(name: str, label: str, options: str) -> str:
 
 
 def _marked(text: str, most: int = 200) -> str:
-    """Outside text as one line of Markdown that means nothing but itself."""
-    line = escape(" ".join(_cut(text, most).split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~:=$^])", r"\\\1", line)
+    return markdown_line(_cut(text, most))
 
 
 def _markdown_counts(counts: pl.DataFrame) -> Iterator[str]:

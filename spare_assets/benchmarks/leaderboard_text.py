@@ -12,8 +12,8 @@ from typing import Protocol
 import polars as pl
 
 from spare_assets.benchmarks.leaderboard import COLUMNS, Cell, LeaderboardRow
+from spare_assets.benchmarks.markdown_text import markdown_line
 from spare_assets.benchmarks.reference_figures import AVERAGE, GENERAL_COLUMNS, PAPER, PRINTED_AVERAGE, SPATIAL_COLUMNS
-from spare_assets.training.model_card import escaped
 
 _KINDS = {
     "base": "released",
@@ -281,7 +281,7 @@ class _Markdown:
     dash = "–"
 
     def text(self, outside: str) -> str:
-        return escaped(outside)
+        return markdown_line(outside)
 
     def own(self, words: str) -> str:
         return words.replace("*", r"\*").replace("<", "&lt;")
@@ -297,7 +297,7 @@ class _Markdown:
         if cell.deviation is not None:
             shown += f" ± {cell.deviation:.1f}"
         if cell.delta is not None:
-            shown += f" ({_signed(cell.delta)}{escaped(_stars(cell))})"
+            shown += f" ({_signed(cell.delta)}{markdown_line(_stars(cell))})"
         return shown + ",".join(str(mark) for mark in marks).translate(_SUPERSCRIPTS)
 
     def table(self, title: str, header: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> str:

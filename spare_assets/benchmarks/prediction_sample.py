@@ -5,12 +5,12 @@ Which predictions are shown belongs here; how pictures are reduced does not.
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from spare_assets.benchmarks.markdown_text import markdown_line
 from spare_assets.benchmarks.thumbnails import thumbnail
 
 _RIGHT, _WRONG = 2, 4
@@ -29,7 +29,7 @@ def prediction_sample(predictions: pl.LazyFrame) -> str:
     size = 0
     for row in pl.concat([wrong, right]).collect().iter_rows(named=True):
         line = _line(row)
-        size += len(line)
+        size += len(line.encode())
         if size > _MOST_BYTES:
             break
         lines.append(line)
@@ -43,11 +43,9 @@ def _line(row: dict[str, Any]) -> str:
     question = f"{row['question']} {options}".strip()
     said = row["reply"] if row["prediction"] is None else f"{row['prediction']} ({row['reply']})"
     cells = [question, ", ".join(dict.fromkeys(row["answers"])), said or row["reason"]]
-    return f"| {picture} | {' | '.join(map(_plain, cells))} | {'✓' if row['score'] == 1 else '✗'} |"
+    return f"| {picture} | {' | '.join(map(_cell, cells))} | {'✓' if row['score'] == 1 else '✗'} |"
 
 
-def _plain(text: str) -> str:
-    """Outside text as one cell of a Markdown table that means nothing but itself."""
+def _cell(text: str) -> str:
     line = " ".join(text.split())
-    line = line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!|~:=$^" else sign for sign in escape(line, quote=False))
+    return markdown_line(line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…")
