@@ -426,6 +426,42 @@ BENCHMARKS = (
 """The ten benchmarks, in the order of the paper's Table 3."""
 
 
+class VqaDataset(Strict):
+    """Where the annotation files of one visual question answering dataset lie (paper 2.2, Table 2)."""
+
+    title: str = Field(description="Its name, as tables print it.")
+    format: Literal["vqav2", "gqa", "visual7w", "vsr", "hateful_memes", "conversations"] = Field(
+        description="Native annotation format; OKVQA has VQAv2's, `conversations` is InternVL's and LLaVA's."
+    )
+    files: tuple[str, ...] = Field(
+        min_length=1, description="Annotation files or glob patterns, relative to the data folder."
+    )
+    homepage: str | None = Field(None, description="Where the dataset comes from; named when files are missing.")
+    scenes: SceneSettings | None = Field(None, description="Render this dataset when its files are absent (sandbox).")
+
+
+class AnalysesSettings(Strict):
+    """What is measured of other datasets and of this one, beside making it."""
+
+    vqa: dict[str, VqaDataset] = Field(
+        default_factory=dict, description="Visual question answering datasets to compare with, in the tables' order."
+    )
+    spatial_engine: str | None = Field(
+        None, description="Engine that judges whether their questions are spatial; the grammar, over all, when absent."
+    )
+    spatial_sample: int = Field(1000, ge=1, description="Questions of each dataset that the engine is asked about.")
+
+    @field_validator("vqa")
+    @classmethod
+    def _dataset_keys(cls, datasets: dict[str, VqaDataset]) -> dict[str, VqaDataset]:
+        for key in datasets:
+            if not re.fullmatch(SOURCE_KEY, key) or key == RESERVED_SOURCE:
+                raise ValueError(
+                    f"dataset key {key!r}: use lower-case letters, digits, - and _, and not {RESERVED_SOURCE!r}"
+                )
+        return datasets
+
+
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
@@ -453,6 +489,7 @@ class Settings(Strict):
     )
     benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
     scoring: ScoringSettings = ScoringSettings()
+    analyses: AnalysesSettings = AnalysesSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")
@@ -497,8 +534,9 @@ class Settings(Strict):
             ("synthesis.filter_engine", self.synthesis.filter_engine),
             ("synthesis.generation_engine", self.synthesis.generation_engine),
             ("quality.verification_engine", self.quality.verification_engine),
+            ("analyses.spatial_engine", self.analyses.spatial_engine),
         ):
-            if engine not in self.engines:
+            if engine is not None and engine not in self.engines:
                 raise ValueError(f"{setting} names {engine!r}, which `engines` does not declare")
         return self
 

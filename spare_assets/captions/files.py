@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from spare_assets.captions.records import RowError, SourceError
-from spare_assets.settings import Home, SourceSettings
+from spare_assets.settings import Home, SourceSettings, VqaDataset
 
 MAX_LINE_BYTES = 64_000_000
 MAX_DOCUMENT_BYTES = 1_000_000_000
@@ -39,27 +39,33 @@ class Row(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """A caption file: where it lies, its name within the source, and what to say when it can't be read."""
+    """A caption file: where it lies, its name within the source, and what to say when it can't be read.
+
+    `section` is the part of the settings that declares the source.
+    """
 
     path: Path
     name: str
     source: str
     homepage: str | None
+    section: str = "sources"
 
     def error(self, problem: str, setting: str = "files") -> SourceError:
         """The error that says what is wrong with this file and which setting names it."""
         where = f" The corpus comes from {self.homepage}." if self.homepage else ""
-        return SourceError(f"{self.path}: {problem} (setting `sources.{self.source}.{setting}`).{where}")
+        return SourceError(f"{self.path}: {problem} (setting `{self.section}.{self.source}.{setting}`).{where}")
 
 
-def source_files(key: str, source: SourceSettings, home: Home) -> list[SourceFile]:
-    """The files a source names, each once, in order of their names.
+def source_files(
+    key: str, source: SourceSettings | VqaDataset, home: Home, section: str = "sources"
+) -> list[SourceFile]:
+    """The files a source names, each once, in order of their names; `section` of the settings declares it.
 
     Raises SourceError where a name or pattern matches no file, names a folder, or a file is empty.
     """
     found: dict[Path, SourceFile] = {}
     where = f" The corpus comes from {source.homepage}." if source.homepage else ""
-    setting = f"setting `sources.{key}.files`"
+    setting = f"setting `{section}.{key}.files`"
     for pattern in source.files:
         path = home.resolve(pattern)
         if path.is_dir():
@@ -76,7 +82,7 @@ def source_files(key: str, source: SourceSettings, home: Home) -> list[SourceFil
             )
         for path in paths:
             name = path.relative_to(home.data).as_posix() if path.is_relative_to(home.data) else str(path)
-            file = SourceFile(path, name, key, source.homepage)
+            file = SourceFile(path, name, key, source.homepage, section)
             try:
                 empty = path.stat().st_size == 0
                 with path.open("rb"):
