@@ -462,6 +462,24 @@ class AnalysesSettings(Strict):
         return datasets
 
 
+class ReviewSettings(Strict):
+    """How much of the dataset people look at, and where their verdicts are put (paper 3.4, 3.5, Appendix E)."""
+
+    unit: Literal["sample", "pair"] = Field(
+        "sample",
+        description="What is drawn: captions, one pair of each (the paper counts 455,494 samples), or pairs.",
+    )
+    confidence: float = Field(1.96, gt=0, description="Z of the sample size and of all intervals; 1.96 is 95 %.")
+    proportion: float = Field(0.5, gt=0, lt=1, description="Assumed error rate; 0.5 asks for the largest sample.")
+    margin: float = Field(0.05, gt=0, lt=1, description="Margin of error.")
+    round_up_to: int = Field(100, ge=1, description="The size is rounded up to a multiple of this (384 to 400).")
+    captions: int = Field(100, ge=0, description="Captions to label as spatial or not, for the filter ablation (B.2).")
+    seed: int = Field(0, description="Another seed draws another sample.")
+    picture_side: int = Field(320, ge=64, le=1024, description="Longer side of the page's pictures, in pixels.")
+    page_megabytes: float = Field(24, gt=0, description="Size the page keeps within, by smaller pictures.")
+    folder: str = Field("reviews", description="Where reviewers' files are put, relative to the home.")
+
+
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
@@ -490,6 +508,7 @@ class Settings(Strict):
     benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
     scoring: ScoringSettings = ScoringSettings()
     analyses: AnalysesSettings = AnalysesSettings()
+    review: ReviewSettings = ReviewSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")
@@ -643,8 +662,8 @@ def _plain(value: Any) -> Any:
 class Home:
     """The folder all runs of one profile write to.
 
-    Its layout: `tables/`, `completions/`, `images/`, `benchmark_images/`, `checkpoints/`, `exports/`, `data/`,
-    `dagster/`, `spare.duckdb` and a record of its profile.
+    Its layout: `tables/`, `completions/`, `images/`, `benchmark_images/`, `checkpoints/`, `exports/`, `reviews/`,
+    `data/`, `dagster/`, `spare.duckdb` and a record of its profile.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -680,6 +699,11 @@ class Home:
     def exports(self) -> Path:
         """What is made to be handed on: the leaderboard, the comparison page."""
         return self.path / "exports"
+
+    @property
+    def reviews(self) -> Path:
+        """Verdict files of reviewers, as the review page downloads them."""
+        return self.path / Path(self.settings.review.folder).expanduser()
 
     @property
     def dagster(self) -> Path:
