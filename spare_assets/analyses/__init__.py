@@ -1,0 +1,1 @@
+"""What the data holds: relations, composition, ablations, frames of reference, cost."""
