@@ -102,6 +102,11 @@ class RuleBasedEngine(Strict):
         le=1,
         description="Share of captions of which it also asks what is not spatial, as language models do.",
     )
+    strictness: Literal["lenient", "standard", "strict"] = Field(
+        "standard",
+        description="What counts as spatial: any keyword of the taxonomy; what the grammar can read; of that, "
+        "directions alone.",
+    )
 
 
 class TransformersEngine(Strict):
@@ -440,6 +445,43 @@ class VqaDataset(Strict):
     scenes: SceneSettings | None = Field(None, description="Render this dataset when its files are absent (sandbox).")
 
 
+class Price(Strict):
+    """What asking or training costs: by token for a server that is paid so, by the hour for GPUs."""
+
+    prompt_per_million: float = Field(0.0, ge=0, description="Per million prompt tokens.")
+    completion_per_million: float = Field(0.0, ge=0, description="Per million completion tokens.")
+    per_gpu_hour: float = Field(0.0, ge=0, description="Per hour and GPU, while replies are made.")
+    gpus: int = Field(1, ge=1, description="GPUs that work at once.")
+
+
+class PriceSettings(Strict):
+    """Prices behind the forecast and the cost report. What has none has no cost in them."""
+
+    currency: str = Field("USD", description="What the prices are in.")
+    engines: dict[str, Price] = Field(default_factory=dict, description="By engine.")
+    scoring: Price | None = Field(None, description="Of asking benchmarks of models in this process.")
+    training: Price | None = Field(None, description="Of training; only the hours count.")
+
+
+class ForecastSettings(Strict):
+    """The sample that a forecast of a source asks."""
+
+    share: float = Field(0.05, gt=0, le=1, description="Share of the source's captions.")
+    minimum: int = Field(50, ge=4, description="Captions asked at least, or all where there are fewer.")
+    maximum: int = Field(2000, ge=4, description="Captions asked at most.")
+    level: float = Field(0.95, gt=0, lt=1, description="How often the interval shall hold what the full run uses.")
+
+
+class AblationSettings(Strict):
+    """The engines compared with each other (paper B.1 and B.2, Tables 7 and 8)."""
+
+    captions: int = Field(100, ge=1, description="Captions every engine is asked about (paper: 100).")
+    generation: tuple[str, ...] = Field((), description="Engines that write pairs, in the table's order.")
+    filter: tuple[str, ...] = Field(
+        (), description="Engines that judge captions, in the table's order; times are relative to the first."
+    )
+
+
 class AnalysesSettings(Strict):
     """What is measured of other datasets and of this one, beside making it."""
 
@@ -450,6 +492,9 @@ class AnalysesSettings(Strict):
         None, description="Engine that judges whether their questions are spatial; the grammar, over all, when absent."
     )
     spatial_sample: int = Field(1000, ge=1, description="Questions of each dataset that the engine is asked about.")
+    prices: PriceSettings = PriceSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    ablations: AblationSettings = AblationSettings()
 
     @field_validator("vqa")
     @classmethod
@@ -554,6 +599,9 @@ class Settings(Strict):
             ("synthesis.generation_engine", self.synthesis.generation_engine),
             ("quality.verification_engine", self.quality.verification_engine),
             ("analyses.spatial_engine", self.analyses.spatial_engine),
+            *(("analyses.ablations.generation", name) for name in self.analyses.ablations.generation),
+            *(("analyses.ablations.filter", name) for name in self.analyses.ablations.filter),
+            *(("analyses.prices.engines", name) for name in self.analyses.prices.engines),
         ):
             if engine is not None and engine not in self.engines:
                 raise ValueError(f"{setting} names {engine!r}, which `engines` does not declare")
@@ -640,6 +688,7 @@ _IDENTITY = {
     "dtype",
     "slips",
     "asides",
+    "strictness",
     "adapter",
     "min_pixels",
     "max_pixels",
