@@ -37,7 +37,8 @@ def objects_seen(picture: Path) -> dict[str, SceneObject]:
 def _outline(pixels: NDArray[np.int16], colour: str) -> NDArray[np.bool_]:
     """The pixels of a colour, [height, width]."""
     away = pixels - np.array(COLOURS[colour], dtype=np.int16)
-    return np.sqrt((away.astype(np.float32) ** 2).sum(axis=2)) < _NEAR_ENOUGH
+    near: NDArray[np.bool_] = (away.astype(np.int32) ** 2).sum(axis=2) < _NEAR_ENOUGH**2
+    return near
 
 
 def _shape(outline: NDArray[np.bool_]) -> str:

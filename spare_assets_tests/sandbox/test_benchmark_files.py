@@ -194,7 +194,7 @@ def test_every_pair_of_objects_stands_in_all_four_relations(asked: dict[str, lis
 
 
 def test_a_question_of_3dsrbench_comes_mirrored_and_turned(asked: dict[str, list[Question]]) -> None:
-    passes = defaultdict(dict)
+    passes: dict[str, dict[str, Question]] = defaultdict(dict)
     for question in asked["threedsr_bench"]:
         qid = question.native["qid"]
         passes[qid[:8]][qid[8:]] = question
