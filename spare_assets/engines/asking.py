@@ -22,6 +22,7 @@ from spare_assets.progress import Progress
 from spare_assets.storage.ledger import Completion, CompletionLedger, now
 from spare_assets.storage.tables import duckdb_limits, quoted, read_batches
 
+_USAGE = ("prompt_tokens", "completion_tokens", "seconds")
 _NEVER_ANSWERED = "the run ended before an answer came"
 
 
@@ -90,12 +91,16 @@ class Inquiry:
             )
         return self.tally
 
-    def answers(self) -> Iterator[pl.DataFrame]:
-        """The rows in their order, each with `text`, `finish_reason`, `probability` and `error`."""
+    def answers(self, *, usage: bool = False) -> Iterator[pl.DataFrame]:
+        """The rows in their order, each with `text`, `finish_reason`, `probability` and `error`.
+
+        With `usage` also `prompt_tokens`, `completion_tokens` and `seconds` of the reply, whichever run it came from.
+        """
         if not self.tally.rows:
             return
         joined = self._scratch / "answers.parquet"
         finished = [str(path) for path in self.ledger.files()]
+        used = "".join(f", coalesce({name}, 0) AS {name}" for name in _USAGE) if usage else ""
         if not finished:
             raise EngineError(f"no reply was stored in {self.ledger.folder}: {_NEVER_ANSWERED}")
         with duckdb.connect(config=duckdb_limits(self._scratch)) as connection:
@@ -106,13 +111,13 @@ class Inquiry:
                         SELECT *, filename IN (SELECT unnest($failures::VARCHAR[])) AS of_this_run
                         FROM read_parquet($finished::VARCHAR[], filename = true)
                     ), chosen AS (
-                        SELECT DISTINCT ON (key) key, text, finish_reason, probability, error
+                        SELECT DISTINCT ON (key) key, text, finish_reason, probability, error, {", ".join(_USAGE)}
                         FROM replies WHERE error IS NULL OR of_this_run
                         ORDER BY key, error IS NOT NULL, answered_at, filename
                     )
                     SELECT asked.* EXCLUDE (key), coalesce(text, '') AS text,
                         coalesce(finish_reason, 'error') AS finish_reason, probability,
-                        CASE WHEN chosen.key IS NULL THEN $never ELSE error END AS error
+                        CASE WHEN chosen.key IS NULL THEN $never ELSE error END AS error{used}
                     FROM read_parquet($asked) AS asked LEFT JOIN chosen USING (key)
                     ORDER BY row
                 ) TO '{quoted(joined)}' (FORMAT parquet)

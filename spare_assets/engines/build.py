@@ -17,7 +17,7 @@ def build_engine(name: str, settings: profile.EngineSettings, cache: Path | None
         case profile.RuleBasedEngine():
             from spare_assets.engines.rule_based import RuleBasedEngine
 
-            return RuleBasedEngine(slips=settings.slips, asides=settings.asides)
+            return RuleBasedEngine(settings.slips, settings.asides, settings.strictness)
         case profile.TransformersEngine():
             from spare_assets.engines.transformers_engine import TransformersEngine
 

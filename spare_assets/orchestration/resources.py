@@ -21,7 +21,7 @@ from spare_assets.orchestration.stage import Stage
 from spare_assets.progress import Progress
 from spare_assets.sandbox import SANDBOX_CLIP
 from spare_assets.settings import SHIPPED_CLIP, Home, RuleBasedEngine, fingerprint
-from spare_assets.storage.ledger import CompletionLedger
+from spare_assets.storage.ledger import CompletionLedger, remember_engine
 from spare_assets.synthesis.analyst import Analyst, analyst
 from spare_assets.synthesis.prompts import load_prompts
 
@@ -32,6 +32,7 @@ class Engines:
     def __init__(self, home: Home) -> None:
         self.home = home
         self._made: dict[str, ChatEngine] = {}
+        self._held: set[str] = set()
 
     def engine(self, name: str) -> ChatEngine:
         """The engine declared under this name."""
@@ -45,17 +46,36 @@ class Engines:
         return analyst(name, self.engine(name), settings, load_prompts(settings.synthesis.prompts))
 
     @contextmanager
-    def inquiry(self, name: str, task: str, stage: Stage, progress: Progress) -> Iterator[Inquiry]:
-        """A pass of questions to this engine, through the ledger of the task and source.
+    def inquiry(
+        self, name: str, task: str, stage: Stage, progress: Progress, owner: str | None = None
+    ) -> Iterator[Inquiry]:
+        """A pass of questions to this engine, through the ledger of the task and of `owner`: the stage's source.
 
-        The engine is closed afterwards, so that no later stage finds the GPU's memory taken.
+        The engine is closed afterwards unless it is held, so that no later stage finds the GPU's memory taken.
         """
-        ledger = CompletionLedger(self._ledger_root(name, stage.scratch), task, stage.source_key)
+        ledger = CompletionLedger(self._ledger_root(name, stage.scratch), task, owner or stage.source_key)
         try:
-            with Inquiry(self.engine(name), ledger, stage.context.run_id[:8], stage.scratch, progress) as inquiry:
+            engine = self.engine(name)
+            remember_engine(self.home.completions, engine.fingerprint, name)
+            with Inquiry(engine, ledger, stage.context.run_id[:8], stage.scratch, progress) as inquiry:
                 yield inquiry
         finally:
-            self._made.pop(name).close()
+            if name not in self._held:
+                self._close(name)
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """While this lasts the engine stays loaded from one inquiry to the next."""
+        self._held.add(name)
+        try:
+            yield
+        finally:
+            self._held.discard(name)
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        if (engine := self._made.pop(name, None)) is not None:
+            engine.close()
 
     def _ledger_root(self, name: str, scratch: Path) -> Path:
         settings = self.home.settings.engines[name]

@@ -30,6 +30,7 @@ from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
 _SYNC_SECONDS = 1.0
 _ROWS_PER_GROUP = 20_000
 _DAMAGED_SUFFIX = ".damaged"
+_ENGINE_NAMES = "engines.jsonl"
 
 RECORD = pl.Schema(
     {
@@ -235,6 +236,30 @@ def _records(path: Path) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
                 yield records, bad_lines
                 records, bad_lines = [], []
     yield records, bad_lines
+
+
+def remember_engine(root: Path, fingerprint: str, name: str) -> None:
+    """Note under which name of the profile a model was asked, so that reports need not look for its weights."""
+    if engine_names(root).get(fingerprint) == name:
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"model": fingerprint, "engine": name}).encode() + b"\n"
+    descriptor = os.open(root / _ENGINE_NAMES, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def engine_names(root: Path) -> dict[str, str]:
+    """The names that models were last asked under, by fingerprint; lines that cannot be read count for nothing."""
+    names: dict[str, str] = {}
+    with suppress(FileNotFoundError), (root / _ENGINE_NAMES).open("rb") as file:
+        for line in file:
+            with suppress(ValueError, KeyError, TypeError):
+                record = json.loads(line)
+                names[str(record["model"])] = str(record["engine"])
+    return names
 
 
 def now() -> float:

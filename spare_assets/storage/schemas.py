@@ -175,6 +175,29 @@ def _verdicts(name: str, description: str) -> TableSchema:
     return TableSchema(name, description, _PAIR_KEY, _VERDICT_COLUMNS)
 
 
+def _frequencies(name: str, description: str, corpus: Column, partition: Literal["source"] | None) -> TableSchema:
+    return TableSchema(
+        name,
+        description,
+        ("scope", "place") if partition else (corpus.name, "scope", "place"),
+        (
+            corpus,
+            Column("scope", pl.String, "all: every text; spatial: those judged to be about space first"),
+            Column("place", pl.UInt16, "Row of Table 11, from 1 to 201"),
+            Column("relation", pl.String, "One of 29 spatial relations"),
+            Column("keyword", pl.String, "One of 198 keywords; three of them stand in two relations"),
+            Column("matches", pl.UInt64, "Whole-word matches, overlaps with other keywords included"),
+            Column("keyword_share", pl.Float64, "Percent of its relation's matches; null where it has none"),
+            Column("share", pl.Float64, "Percent of all matches; adds up to 100 over the 201 rows"),
+            Column("relation_share", pl.Float64, "Percent of all matches that are its relation's"),
+            Column("paper_share", pl.Float64, "Percent of all matches that the paper prints (0 for about zero)"),
+            Column("texts", pl.UInt64, "Texts read"),
+            Column("texts_matched", pl.UInt64, "Texts that hold any keyword"),
+        ),
+        partition=partition,
+    )
+
+
 _TABLES = (
     TableSchema("captions", "One row per caption read from a source.", ("caption_id",), _CAPTION_COLUMNS),
     TableSchema(
@@ -610,11 +633,21 @@ _TABLES = (
             Column("stage", pl.String, "The asset that asked; `total` sums a source, or everything"),
             Column("owner", pl.String, "Source or model it worked for; `total` for all"),
             Column("engine", pl.String, "Engine asked, or the model's fingerprint where its name isn't known"),
-            Column("purpose", pl.String, "dataset, comparison (other engines than the stage's own), or models"),
+            Column(
+                "purpose", pl.String, "dataset, analyses (other engines than the stage's own, ablations), or models"
+            ),
             Column("requests", pl.UInt64, "Replies in the ledger, failed ones included; of training, its steps"),
             Column("failed", pl.UInt64, "Requests that failed"),
-            Column("prompt_tokens", pl.UInt64, "Tokens asked; of the rule-based analyst words; of training all tokens"),
-            Column("completion_tokens", pl.UInt64, "Tokens replied; of the rule-based analyst words"),
+            Column(
+                "prompt_tokens",
+                pl.UInt64,
+                "Tokens read: of the rule-based analyst words, of training all but the answers",
+            ),
+            Column(
+                "completion_tokens",
+                pl.UInt64,
+                "Tokens written: of the rule-based analyst words, of training the answers",
+            ),
             Column("seconds", pl.Float64, "Time of the replies; requests in flight together count one by one"),
             Column("hours", pl.Float64, "The same as time of work: divided by the requests in flight at once"),
             Column("cost", pl.Float64, "By `analyses.prices`; null where there is no price"),
@@ -672,6 +705,41 @@ _TABLES = (
         ),
         partition=None,
     ),
+    _frequencies(
+        "caption_relations", "Table 11 of the captions: how often each keyword occurs in them.", _SOURCE, "source"
+    ),
+    _frequencies(
+        "pair_relations",
+        "Table 11 of the generated pairs, by source and in total, and how much flatter it is than that of VQA datasets.",
+        Column("source", pl.String, "Source key, or `total`"),
+        None,
+    ),
+    _frequencies(
+        "vqa_relations",
+        "Table 11 of other visual question answering datasets, each and in total.",
+        Column("dataset", pl.String, "Key of the dataset, or `total`"),
+        None,
+    ),
 )
 
 TABLES: Mapping[str, TableSchema] = {table.name: table for table in _TABLES}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view over several tables that the catalog offers beside them: SQL over the tables' own views."""
+
+    name: str
+    description: str
+    query: str
+
+
+VIEWS = (
+    View(
+        "relation_frequencies",
+        "Table 11 of everything it was counted of: captions, generated pairs and VQA datasets, told apart by `kind`.",
+        "SELECT 'captions' AS kind, source AS corpus, * EXCLUDE (source) FROM caption_relations "
+        "UNION ALL BY NAME SELECT 'pairs' AS kind, source AS corpus, * EXCLUDE (source) FROM pair_relations "
+        "UNION ALL BY NAME SELECT 'vqa' AS kind, dataset AS corpus, * EXCLUDE (dataset) FROM vqa_relations",
+    ),
+)

@@ -117,3 +117,16 @@ def test_the_key_covers_what_decides_a_reply() -> None:
     ]
     assert len(set(variants)) == len(variants)
     assert RequestKeys("one")(request) == variants[0]
+
+
+def test_answers_tell_what_they_used_when_asked_for_it(tmp_path: Path) -> None:
+    ledger = CompletionLedger(tmp_path / "completions", "task", "source")
+    rows = pl.DataFrame({"caption_id": ["s:0", "s:1"], "caption": ["a", "b"]})
+    for _ in range(2):
+        progress = Progress("ask", 2, lambda beat: None)
+        with Inquiry(EchoEngine(frozenset("b")), ledger, "run", tmp_path / "scratch", progress) as inquiry:
+            inquiry.ask([rows], lambda row: ChatRequest((ChatMessage("user", row["caption"]),), 8))
+            told = pl.concat(inquiry.answers(usage=True))
+        assert told["prompt_tokens"].to_list() == [3, 0], "of whichever run; a failed request used nothing"
+        assert told["completion_tokens"].to_list() == [1, 0]
+        assert told["seconds"].to_list() == [0.0, 0.0]

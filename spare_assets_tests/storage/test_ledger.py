@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spare_assets.storage.ledger import AnsweredKeys, Completion, CompletionLedger
+from spare_assets.storage.ledger import AnsweredKeys, Completion, CompletionLedger, engine_names, remember_engine
 
 KEYS = st.lists(st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=40)
 
@@ -104,3 +104,15 @@ def test_replies_reach_the_disk_while_the_run_goes_on(ledger: CompletionLedger) 
         while writer._dirty and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not writer._dirty, "written replies are forced to disk within two seconds"
+
+
+def test_a_model_goes_by_the_name_it_was_last_asked_under(tmp_path: Path) -> None:
+    root = tmp_path / "completions"
+    assert engine_names(root) == {}
+    for name in ("first", "first", "second"):
+        remember_engine(root, "print", name)
+    remember_engine(root, "other", "third")
+    with (root / "engines.jsonl").open("ab") as file:
+        file.write(b'{"model": "torn\n[1]\n')
+    assert engine_names(root) == {"print": "second", "other": "third"}
+    assert len((root / "engines.jsonl").read_bytes().splitlines()) == 5, "what is known is not noted again"

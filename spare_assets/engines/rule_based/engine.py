@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Generator, Iterable
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
+from typing import Literal
 
 from spare_assets.engines.chat import ChatReply, ChatRequest, EngineError
 from spare_assets.engines.rule_based.judge import asks_about_space
-from spare_assets.engines.rule_based.questions import write_pairs
+from spare_assets.engines.rule_based.questions import Pair, write_pairs
 from spare_assets.engines.rule_based.slips import add_asides, add_slips
+from spare_assets.engines.rule_based.strictness import names_direction, names_relation
 from spare_assets.relations import taxonomy
 
 
@@ -25,25 +27,34 @@ class RuleBasedEngine:
     Tasks: `judge_caption` and `judge_pair` answer "yes" or "no", `write_pairs` a JSON list of question and answer,
     `judge_pairs` a JSON object of flags. A text that cannot be read gets "no" or an empty list. `slips` in [0, 1] is
     the share of captions whose pairs get mistakes added, for trying out the checks; `asides` that of captions that
-    get true pairs added which are not about space.
+    get true pairs added which are not about space. `strictness` is what counts as spatial: for `lenient` any keyword of
+    the taxonomy, for `standard` what the grammar reads, for `strict` only that of it which names a direction.
+
+    A reply's tokens are words, and its `seconds` those the processor worked: what else runs does not show in them.
     """
 
-    def __init__(self, slips: float = 0.0, asides: float = 0.0) -> None:
+    def __init__(
+        self,
+        slips: float = 0.0,
+        asides: float = 0.0,
+        strictness: Literal["lenient", "standard", "strict"] = "standard",
+    ) -> None:
         for name, share in (("slips", slips), ("asides", asides)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {share}")
-        self._slips, self._asides = slips, asides
+        self._slips, self._asides, self._strictness = slips, asides, strictness
         self._tasks: dict[str, Callable[[str], str]] = {
-            "judge_caption": _judge_caption,
+            "judge_caption": self._judge_caption,
             "write_pairs": self._write_pairs,
-            "judge_pair": _judge_pair,
-            "judge_pairs": _judge_pairs,
+            "judge_pair": self._judge_pair,
+            "judge_pairs": self._judge_pairs,
         }
 
     @property
     def fingerprint(self) -> str:
         """Changes with the grammar's source and with the settings."""
-        return f"rule-based:{_grammar_version()}:slips={self._slips:g}:asides={self._asides:g}"
+        strictness = "" if self._strictness == "standard" else f":{self._strictness}"
+        return f"rule-based:{_grammar_version()}:slips={self._slips:g}:asides={self._asides:g}{strictness}"
 
     def complete(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[ChatReply, None, None]:
         """One reply per request, in order, each made when it is asked for. EngineError for an unknown task."""
@@ -54,7 +65,7 @@ class RuleBasedEngine:
                     "followed by the text as a user message; for prompts in plain language declare another engine"
                 )
             task, text = (message.text for message in request.messages)
-            started = perf_counter()
+            started = thread_time()
             reply = self._tasks[task](text)
             yield ChatReply(
                 key,
@@ -62,28 +73,46 @@ class RuleBasedEngine:
                 "stop",
                 prompt_tokens=len(task.split()) + len(text.split()),
                 completion_tokens=len(reply.split()),
-                seconds=perf_counter() - started,
+                seconds=thread_time() - started,
             )
 
     def close(self) -> None:
         """Nothing is held."""
 
     def _write_pairs(self, caption: str) -> str:
-        pairs = add_asides(caption, add_slips(caption, write_pairs(caption), self._slips), self._asides)
+        pairs = add_asides(caption, add_slips(caption, self._read(caption), self._slips), self._asides)
         return json.dumps([pair._asdict() for pair in pairs], ensure_ascii=False)
 
+    def _judge_caption(self, caption: str) -> str:
+        spatial = names_relation(caption) if self._strictness == "lenient" else bool(self._read(caption))
+        return "yes" if spatial else "no"
 
-def _judge_caption(caption: str) -> str:
-    return "yes" if write_pairs(caption) else "no"
+    def _judge_pair(self, text: str) -> str:
+        return "yes" if self._spatial(_parsed(text)) else "no"
 
+    def _judge_pairs(self, text: str) -> str:
+        pairs = _parsed(text)
+        return json.dumps({"spatial": [self._spatial(pair) for pair in pairs] if isinstance(pairs, list) else []})
 
-def _judge_pair(text: str) -> str:
-    return "yes" if _spatial(_parsed(text)) else "no"
+    def _read(self, caption: str) -> list[Pair]:
+        pairs = write_pairs(caption)
+        if self._strictness == "strict":
+            return [pair for pair in pairs if names_direction(f"{pair.question} {pair.answer}")]
+        return pairs
 
-
-def _judge_pairs(text: str) -> str:
-    pairs = _parsed(text)
-    return json.dumps({"spatial": [_spatial(pair) for pair in pairs] if isinstance(pairs, list) else []})
+    def _spatial(self, pair: object) -> bool:
+        if not isinstance(pair, dict):
+            return False
+        question = pair.get("question")
+        if not isinstance(question, str):
+            return False
+        match self._strictness:
+            case "lenient":
+                return names_relation(question) or asks_about_space(question)
+            case "strict":
+                return asks_about_space(question) and names_direction(f"{question} {pair.get('answer')}")
+            case _:
+                return asks_about_space(question)
 
 
 def _parsed(text: str) -> object:
@@ -91,13 +120,6 @@ def _parsed(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _spatial(pair: object) -> bool:
-    if not isinstance(pair, dict):
-        return False
-    question = pair.get("question")
-    return isinstance(question, str) and asks_about_space(question)
 
 
 @cache

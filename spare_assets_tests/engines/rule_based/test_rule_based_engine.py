@@ -216,3 +216,28 @@ def kind_of(caption: str, slip: Pair) -> str:
         return "talk"
     grounded = all(word in caption.lower() for word in slip.answer.lower().split())
     return "repetition" if grounded else "ungrounded"
+
+
+def test_strictness_decides_what_counts_as_spatial() -> None:
+    lenient, standard, strict = (RuleBasedEngine(strictness=level) for level in ("lenient", "standard", "strict"))
+    no_place = "Two men in suits smile on a sunny day."
+    near = "The red cup is next to the white plate."
+    assert [ask("judge_caption", no_place, engine).text for engine in (lenient, standard, strict)] == [
+        "yes",
+        "no",
+        "no",
+    ]
+    assert [ask("judge_caption", near, engine).text for engine in (lenient, standard, strict)] == ["yes", "yes", "no"]
+    assert [ask("judge_caption", CAPTION, engine).text for engine in (lenient, standard, strict)] == ["yes"] * 3
+    written = json.loads(ask("write_pairs", CAPTION, strict).text)
+    assert written == [pair for pair in json.loads(ask("write_pairs", CAPTION).text) if "left" in str(pair)]
+    loose = json.dumps({"question": "What colour is the cup on the table?", "answer": "red"})
+    close = json.dumps({"question": "What is next to the plate?", "answer": "the cup"})
+    assert [ask("judge_pair", loose, engine).text for engine in (lenient, standard, strict)] == ["yes", "no", "no"]
+    assert [ask("judge_pair", close, engine).text for engine in (lenient, standard, strict)] == ["yes", "yes", "no"]
+
+
+def test_only_another_strictness_is_part_of_the_fingerprint() -> None:
+    assert RuleBasedEngine(strictness="standard").fingerprint == RuleBasedEngine().fingerprint
+    assert len({RuleBasedEngine(strictness=level).fingerprint for level in ("lenient", "standard", "strict")}) == 3
+    assert RuleBasedEngine().fingerprint.endswith(":slips=0:asides=0")
