@@ -25,13 +25,13 @@ class KeywordCounts:
     """How often each keyword occurs in a number of texts; keywords that do not occur are absent. Adds up."""
 
     texts: int = 0
-    texts_with_any: int = 0
+    texts_matched: int = 0
     matches: Mapping[str, int] = field(default_factory=Counter)
 
     def __add__(self, other: KeywordCounts) -> KeywordCounts:
         return KeywordCounts(
             self.texts + other.texts,
-            self.texts_with_any + other.texts_with_any,
+            self.texts_matched + other.texts_matched,
             Counter(self.matches) + Counter(other.matches),
         )
 

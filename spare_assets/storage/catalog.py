@@ -1,4 +1,4 @@
-"""`spare.duckdb`: one view per table of the graph, so that SQL and notebooks find everything by name.
+"""`spare.duckdb`: one view per table of the graph and a few over several, so that SQL and notebooks find all by name.
 
 A by-product: it holds no rows of its own and is rebuilt whenever a table is published.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from spare_assets.storage.schemas import TABLES, TableSchema
+from spare_assets.storage.schemas import TABLES, VIEWS, TableSchema, View
 from spare_assets.storage.tables import TableStore, quoted
 from spare_assets.storage.temporaries import temporary_beside
 
@@ -34,14 +34,18 @@ def rebuild_catalog(path: Path, store: TableStore) -> None:
     try:
         with duckdb.connect(str(temporary)) as connection:
             for schema in TABLES.values():
-                connection.execute(f'CREATE VIEW "{schema.name}" AS {_select(schema, store)}')
-                connection.execute(
-                    f"COMMENT ON VIEW \"{schema.name}\" IS '{schema.description.replace(chr(39), chr(39) * 2)}'"
-                )
+                _create(connection, schema, _select(schema, store))
+            for view in VIEWS:
+                _create(connection, view, view.query)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
         Path(f"{temporary}.wal").unlink(missing_ok=True)
+
+
+def _create(connection: duckdb.DuckDBPyConnection, view: TableSchema | View, query: str) -> None:
+    connection.execute(f'CREATE VIEW "{view.name}" AS {query}')
+    connection.execute(f"COMMENT ON VIEW \"{view.name}\" IS '{view.description.replace(chr(39), chr(39) * 2)}'")
 
 
 def _select(schema: TableSchema, store: TableStore) -> str:

@@ -710,7 +710,7 @@ _TABLES = (
     ),
     _frequencies(
         "pair_relations",
-        "Table 11 of the generated pairs, by source and in total, and how much flatter it is than that of VQA datasets.",
+        "Table 11 of the generated pairs, by source and in total, to be held against that of VQA datasets.",
         Column("source", pl.String, "Source key, or `total`"),
         None,
     ),

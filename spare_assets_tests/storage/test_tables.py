@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from spare_assets.storage.catalog import rebuild_catalog
-from spare_assets.storage.schemas import TABLES
+from spare_assets.storage.schemas import TABLES, VIEWS
 from spare_assets.storage.tables import TableError, TableStore, content_hash, sorted_by_key
 from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
 
@@ -124,7 +124,7 @@ def test_catalog_has_a_typed_view_per_table(store: TableStore, tmp_path: Path) -
         views = {
             name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
         }
-        assert views == set(TABLES)
+        assert views == set(TABLES) | {view.name for view in VIEWS}
         assert connection.execute("SELECT count(*) FROM qa_pairs").fetchone() == (5,)
         assert connection.execute("SELECT embedding FROM question_embeddings").fetchone() == ([1.0] * 4,)
         for name, schema in TABLES.items():
