@@ -128,12 +128,7 @@ class Dialect:
         options = "\n".join(f"{letter}. {text}" for letter, text in question.options.items())
         text = prompt.fill({"question": question.text, "statement": question.text, "options": options})
         words = tuple(question.options.values())
-        if (
-            question.form == "choice"
-            and "options" not in prompt.placeholders
-            and all(map(str.isalpha, words))
-            and words
-        ):
+        if question.form == "choice" and "options" not in prompt.placeholders and all(map(str.isalpha, words)):
             return Asked(text, words, dict(question.options))
         return Asked(text)
 

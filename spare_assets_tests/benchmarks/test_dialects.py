@@ -60,6 +60,7 @@ def test_options_are_listed_by_letter() -> None:
     options = {"A": "a mug", "B": "the\nlamp"}
     put = load_dialect("default").ask(question("choice", "What is it?", options)).text
     assert "Question: What is it?\nOptions:\nA. a mug\nB. the\nlamp\n" in put
+    assert load_dialect("default").ask(question("choice", "Which?", {"A": "red", "B": "blue"})).choices == ()
     captions = load_dialect("default").ask(question("captions", "Which caption?", CAPTIONS)).text
     assert all(f"{letter}. {text}\n" in captions for letter, text in CAPTIONS.items())
 

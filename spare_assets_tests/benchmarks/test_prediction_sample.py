@@ -39,6 +39,10 @@ def test_wrong_answers_come_first_and_few_are_shown() -> None:
     assert body(predictions(*rows).reverse()) == found, "the order of rows is nothing"
 
 
+def test_part_of_the_credit_is_not_right() -> None:
+    assert [cells[4] for cells in body(predictions({"score": 0.3}))] == ["✗"]
+
+
 def test_unreadable_records_are_not_shown() -> None:
     assert prediction_sample(predictions({"score": None})) == "no predictions"
     assert prediction_sample(predictions()) == "no predictions"
@@ -85,7 +89,7 @@ def test_the_sample_stays_within_its_bytes(tmp_path: Path, monkeypatch: pytest.M
     frame = predictions(*({"images": [noisy(tmp_path / f"{n}.png", n)], "question": "é" * 119} for n in range(4)))
     whole = prediction_sample(frame)
     assert len(whole.splitlines()) == 4
-    for most in (len(whole.encode()), len(whole.encode()) - 60, 100):
+    for most in (len(whole.encode()), len(whole.encode()) - 120, 100):
         monkeypatch.setattr(room, "_MOST_BYTES", most)
         assert len(prediction_sample(frame).encode()) <= most + len(
             "| picture | question | right | said | |\n|---|---|---|---|---|\n"

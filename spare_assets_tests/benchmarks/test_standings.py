@@ -170,6 +170,11 @@ def test_a_column_without_predictions_is_absent(settings: Settings) -> None:
     assert list(found.metrics) == list(found.unparsed) == list(found.chance) == ["textvqa"]
 
 
+def test_a_column_is_of_all_questions_and_not_of_a_category(settings: Settings) -> None:
+    rows = predictions({"1": RIGHT, "2": WRONG}).with_columns(category=pl.col("item"))
+    assert model_scores(TRAINED, {"vsr": rows}, {}, settings).metrics["vsr"].value == 50.0
+
+
 def test_mme_fills_five_columns(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG}, "mme")
     found = model_scores(TRAINED, {"mme": rows.with_columns(category=pl.lit("code_reasoning"))}, {}, settings)
