@@ -221,9 +221,9 @@ def recomputed(key: str, found: pl.DataFrame) -> dict[str, float]:
     )
 
     def together(*names: pl.Expr | str) -> float:
-        return 100 * right.group_by(*names).agg(pl.col("score").min())["score"].sum() / right.select(*names).n_unique()
+        return percent(right.group_by(*names).agg(pl.col("score").min())["score"])
 
-    mean = 100 * right["score"].sum() / right.height
+    mean = percent(right["score"])
     match key:
         case "whats_up_a" | "whats_up_b":
             pairs = together("first", "second", "pair")
@@ -238,15 +238,15 @@ def recomputed(key: str, found: pl.DataFrame) -> dict[str, float]:
             }
         case "mmbench":
             first = right.filter(pl.col("item").cast(pl.Int64) < 1_000_000)
-            return {"circular accuracy": together("g_index"), "vanilla accuracy": 100 * first["score"].mean()}
+            return {"circular accuracy": together("g_index"), "vanilla accuracy": percent(first["score"])}
         case "hallusion_bench":
             figures, questions = together("set_id", "figure_id"), together("set_id", "question_id")
             return {"aAcc": mean, "fAcc": figures, "qAcc": questions}
         case "mme":
-            points = {}
+            points: dict[str, float] = {}
             for (subtask,), among in right.group_by("category"):
-                plus = among.group_by("image").agg(pl.col("score").min())["score"].mean()
-                points[subtask] = 100 * among["score"].mean() + 100 * plus
+                both = among.group_by("image").agg(pl.col("score").min())
+                points[str(subtask)] = percent(among["score"]) + percent(both["score"])
             cognition = ("code_reasoning", "commonsense_reasoning", "numerical_calculation")
             return {
                 "perception": sum(value for name, value in points.items() if name not in cognition),
@@ -255,6 +255,10 @@ def recomputed(key: str, found: pl.DataFrame) -> dict[str, float]:
             }
         case _:
             return {"accuracy": mean}
+
+
+def percent(credits: pl.Series) -> float:
+    return 100 * float(credits.sum()) / len(credits)
 
 
 def test_a_model_is_loaded_once_for_all_its_scores(scored: tuple[Home, int]) -> None:
@@ -426,15 +430,18 @@ def test_a_killed_run_is_gone_on_with_and_asks_nothing_again(tmp_path: Path) -> 
         assert Materialization(home, "checkpoint", models=("far",)).execute()
         command = [sys.executable, "-m", "spare_assets.cli.main", "materialize", "--select", "vsr_score"]
         command += ["--model", "far", "--profile", str(path), "--home", str(home.path)]
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with (tmp_path / "output.log").open("wb") as output:
+            run = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            until = time.monotonic() + 60
-            while time.monotonic() < until and (lines_stored(home) < answered or not server.in_flight):
+            until = time.monotonic() + 120
+            while time.monotonic() < until and run.poll() is None:
+                if lines_stored(home) == answered and server.in_flight:
+                    break
                 time.sleep(0.05)
         finally:
             os.kill(run.pid, signal.SIGKILL)
             run.wait(30)
-        assert lines_stored(home) == answered
+        assert lines_stored(home) == answered, (tmp_path / "output.log").read_text()
         assert not TableStore(home.tables).exists("vsr_score", "far")
         server.behave = lambda call: Answer("true")
         assert Materialization(home, "vsr_score", models=("far",)).execute()
@@ -454,7 +461,7 @@ def test_one_score_is_made_from_the_launchpad(copied: Path, tmp_path: Path) -> N
     definitions = build_defs(home=home)
     with open_instance(home) as instance:
         result = dg.materialize(
-            list(definitions.assets or ()),
+            [made for made in definitions.assets or () if isinstance(made, dg.AssetsDefinition)],
             selection=dg.AssetSelection.assets("vsr_score", "vsr_predictions"),
             resources=definitions.resources,
             partition_key="base",
