@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from spare_assets.analyses import assets as analyses
 from spare_assets.benchmarks import assets as benchmarks
 from spare_assets.captions import assets as captions
 from spare_assets.clip import assets as clip
@@ -47,6 +48,7 @@ def build_defs(
             *dataset.build(opened),
             *training.build(opened, models),
             *benchmarks.build(opened, models),
+            *analyses.build(opened, sources),
         ],
         asset_checks=conservation_checks.build(opened, sources),
         resources={

@@ -11,9 +11,12 @@ from typing import Any
 import polars as pl
 
 from spare_assets.analyses.concentration import TOP, Concentration
+from spare_assets.engines.rule_based.judge import asks_about_space
 from spare_assets.relations.matcher import KeywordCounts
 from spare_assets.relations.taxonomy import KEYWORDS, TAXONOMY
 
+VERSION = 1
+"""Part of the code version of all that is counted here."""
 ALL, SPATIAL = "all", "spatial"
 """Scopes: every text, and those judged to be about space first, as the paper does (3.1.2)."""
 TOTAL = "total"
@@ -36,7 +39,7 @@ def frequency_table(counts: Mapping[tuple[str, str], KeywordCounts], corpus: str
         _rows(counted).select(pl.lit(key).alias(corpus), pl.lit(scope).alias("scope"), pl.all())
         for (key, scope), counted in counts.items()
     ]
-    return pl.concat(frames).sort(corpus, "scope", "place") if frames else pl.DataFrame()
+    return pl.concat(frames).sort(corpus, "scope", "place")
 
 
 def _rows(counts: KeywordCounts) -> pl.DataFrame:
@@ -66,11 +69,24 @@ def _percentage(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then(100 * part / whole)
 
 
-def stored_counts(rows: pl.LazyFrame) -> KeywordCounts | None:
-    """The counts that a stored table's rows of one corpus and scope came of; None where there are no rows."""
+def asking_about_space(questions: pl.DataFrame) -> pl.DataFrame:
+    """Those of a batch of questions that by their wording ask about space (column `question`)."""
+    return questions.filter(
+        pl.Series([asks_about_space(question) for question in questions["question"]], dtype=pl.Boolean)
+    )
+
+
+def with_totals(counts: Mapping[tuple[str, str], KeywordCounts]) -> dict[tuple[str, str], KeywordCounts]:
+    """Counts by corpus and scope, and for each scope their sum."""
+    return dict(counts) | {
+        (TOTAL, scope): sum((counted for (_, of), counted in counts.items() if of == scope), KeywordCounts())
+        for scope in (ALL, SPATIAL)
+    }
+
+
+def stored_counts(rows: pl.LazyFrame) -> KeywordCounts:
+    """The counts that a stored table's rows of one corpus and scope came of."""
     frame = rows.select("keyword", "matches", "texts", "texts_matched").collect()
-    if not frame.height:
-        return None
     texts, matched = frame.select("texts", "texts_matched").row(0)
     return KeywordCounts(texts, matched, dict(frame.select("keyword", "matches").iter_rows()))
 
