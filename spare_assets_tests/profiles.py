@@ -24,6 +24,7 @@ def sandbox_profile(folder: Path, *, scenes: int, name: str = "small", **section
     for section, values in sections.items():
         merge = isinstance(values, dict) and section not in {"sources", "engines", "models"}
         document[section] = document.get(section, {}) | values if merge else values
+    _without_undeclared_engines(document)
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
@@ -61,9 +62,20 @@ def real_captions_profile(folder: Path, data: Path, **sections: Any) -> Path:
     document["models"] = {}
     document["quality"] |= {"alignment": "when_image_present", "minimum_alignment": -1.0}
     document |= sections
+    _without_undeclared_engines(document)
     path = folder / "real.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
+
+
+def _without_undeclared_engines(document: dict[str, Any]) -> None:
+    """Leave out of the analyses what the sandbox says of its own engines, where a test declares others."""
+    analyses, engines = document.get("analyses", {}), document["engines"]
+    for ablation, names in analyses.get("ablations", {}).items():
+        if ablation != "captions":
+            analyses["ablations"][ablation] = [name for name in names if name in engines]
+    prices = analyses.get("prices", {})
+    prices["engines"] = {name: price for name, price in prices.get("engines", {}).items() if name in engines}
 
 
 def photo_captions(folder: Path, data: Path) -> Path:

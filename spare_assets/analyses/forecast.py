@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from spare_assets.analyses.asked_captions import USE
 from spare_assets.analyses.prices import cost, in_flight
 from spare_assets.settings import EngineSettings, ForecastSettings, Price
 from spare_assets.storage.schemas import TABLES
@@ -21,6 +22,8 @@ from spare_assets.storage.schemas import TABLES
 Values = NDArray[np.float64]
 FILTER, GENERATION, TOTAL = "spatial_captions", "qa_pairs", "total"
 _HIGHEST_LEVERAGE = 0.9
+_ROUNDING = 1e-9
+_FAILED = pl.col("outcome") == "failed"
 _TOKENS = ("prompt_tokens", "completion_tokens")
 
 
@@ -75,7 +78,8 @@ def estimate_total(used: Values, words: Values, population: Population, level: f
     deviation = population.captions * math.sqrt(
         (1 - sampled / population.captions) * float(residuals @ residuals) / (sampled * max(sampled - 1, 1))
     )
-    margin = _student(level, freedom) * deviation
+    # Where use is linear in length to the last token, rounding is all that is left.
+    margin = max(_student(level, freedom) * deviation, _ROUNDING * abs(estimate))
     return Interval(max(estimate, total), max(estimate - margin, total), max(estimate + margin, total))
 
 
@@ -91,6 +95,24 @@ def estimate_count(holds: Values, words: Values, population: Population, level: 
         share = float(holds[0]) * population.captions
         return Interval(share, share - unseen, share) if holds[0] else Interval(0.0, 0.0, unseen)
     return Interval(min(found.estimate, population.captions), found.low, min(found.high, population.captions))
+
+
+def sample_use(sample: pl.DataFrame, verdicts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """What `forecast` reads, from the sample's words, its verdicts and the outcomes of the spatial ones.
+
+    Captions with a failed request are left out: of what they would have used nothing is known.
+    """
+    filtered, written = (
+        rows.select("caption_id", *(pl.col(name).alias(f"{stage}_{name}") for name in USE), *about, failed=_FAILED)
+        for stage, rows, about in (
+            (FILTER, verdicts, [pl.col("kept").alias("spatial")]),
+            (GENERATION, outcomes, [pl.col("pairs")]),
+        )
+    )
+    joined = sample.select("caption_id", "words").join(filtered, on="caption_id")
+    joined = joined.join(written, on="caption_id", how="left", suffix="_later", maintain_order="left")
+    lost = pl.col("failed") | pl.col("failed_later").fill_null(False)
+    return joined.filter(~lost).drop("failed", "failed_later").fill_null(0)
 
 
 def forecast(

@@ -94,6 +94,16 @@ def describe(corpus_format: CorpusFormat, scene: Scene) -> str:
     return _STYLES[corpus_format](rng, scene, plain)
 
 
+def places_stated(corpus_format: CorpusFormat, count: int, seed: int) -> dict[str, bool]:
+    """Of every caption of a corpus whether it states where anything is, by how it was written. Reads no files."""
+    stated: dict[str, bool] = {}
+    for index in range(count):
+        scene = make_scene(scene_seed(corpus_format, seed, index))
+        plain = random.Random(f"{corpus_format}:{scene.seed}").random() < PLAIN_SHARE
+        stated[describe(corpus_format, scene)] = not plain
+    return stated
+
+
 def _recorded(folder: Path, corpus_format: str, count: int, seed: int) -> CorpusRecord | None:
     """The record of the corpus in a folder, where it was made with these arguments by this version."""
     try:
