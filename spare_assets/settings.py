@@ -368,7 +368,14 @@ class ReleasedModel(Strict):
     kind: Literal["base"] = "base"
     model: str = Field(description="Hub id, local folder, or `sandbox`: the shipped one.")
     revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+    adapter: str | None = Field(None, description="Folder of a LoRA adapter to put on it.")
     dialect: str = _DIALECT
+    min_pixels: int | None = Field(None, ge=1, description="Resolution it is asked at, instead of that of `scoring`.")
+    max_pixels: int | None = Field(None, ge=1, description="As `min_pixels`.")
+    fixed_resolution: bool = Field(
+        False, description="Its pictures have a size of their own (LLaVA): no bounds on their pixels are set."
+    )
+    system_prompt: str | None = Field(None, description="System message, instead of that of `scoring`.")
 
 
 class EndpointModel(Strict):
@@ -657,14 +664,16 @@ def _beside(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     document = copy.deepcopy(dict(raw))
     training = document.get("training")
     recipes = training.get("recipes") if isinstance(training, dict) else None
-    sections = [document, document.get("synthesis"), document.get("clip")]
+    sections = [document, document.get("synthesis"), document.get("clip"), document.get("scoring")]
     sections += [*_mappings(document.get("engines")), *_mappings(recipes), *_mappings(document.get("models"))]
     shipped = {SHIPPED_CLIP, SHIPPED_VLM}
     for section in sections:
-        for name in ("data", "prompts", "accelerate_config", "model", "tokenizer", "base"):
+        for name in ("data", "prompts", "accelerate_config", "adapter", "model", "tokenizer", "base"):
             if isinstance(section, dict) and isinstance(value := section.get(name), str):
                 path = (folder / Path(value).expanduser()).resolve()
-                if name in ("data", "prompts", "accelerate_config") or (path.is_dir() and value not in shipped):
+                if name in ("data", "prompts", "accelerate_config", "adapter") or (
+                    path.is_dir() and value not in shipped
+                ):
                     section[name] = str(path)
     return document
 

@@ -17,7 +17,7 @@ from spare_assets.benchmarks.leaderboard import caption_comparison, leaderboard,
 from spare_assets.benchmarks.leaderboard_picture import leaderboard_picture
 from spare_assets.benchmarks.leaderboard_text import comparison_latex, latex, markdown
 from spare_assets.benchmarks.leaderboard_text import comparison_markdown as caption_comparison_markdown
-from spare_assets.benchmarks.origins import missing_file_message, missing_images_message
+from spare_assets.benchmarks.origins import ORIGINS, missing_file_message, missing_images_message
 from spare_assets.benchmarks.pictures import Pictures
 from spare_assets.benchmarks.prediction_sample import prediction_sample
 from spare_assets.benchmarks.questions import Benchmark
@@ -31,7 +31,14 @@ from spare_assets.benchmarks.scoring import (
     request,
     score_table,
 )
-from spare_assets.benchmarks.standings import base_of, contaminated_items, model_scores
+from spare_assets.benchmarks.standings import (
+    Scored,
+    base_of,
+    model_scores,
+    of_one_version,
+    resolution_in_words,
+    unclean_items,
+)
 from spare_assets.orchestration.resources import ScoredModels
 from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, tally_metadata
 from spare_assets.orchestration.tables import table_outs
@@ -40,7 +47,7 @@ from spare_assets.settings import BENCHMARKS, EndpointModel, Home, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.storage.durability import write_whole
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import read_batches, sorted_by_key
+from spare_assets.storage.tables import content_hash, read_batches, sorted_by_key
 from spare_assets.training.contamination import coverage
 
 GROUP = "benchmarks"
@@ -60,10 +67,11 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     def score(key: str) -> dg.AssetsDefinition:
         benchmark = CATALOG[key]
         declared = settings.benchmarks.get(key)
-        asked_how = {
+        asked_by = {
             "benchmark": None if declared is None else declared.model_dump(mode="json"),
             "scoring": scoring.model_dump(mode="json", exclude={"device", "batch_size", "prompts"}),
-            "dialects": {name: dialect.fingerprint for name, dialect in dialects.items()},
+            # By dialect, not by model: adding a seed makes no other one stale.
+            "dialects": sorted({dialect.fingerprint for dialect in dialects.values()}),
         }
 
         @dg.multi_asset(
@@ -72,7 +80,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 f"{key}_score",
                 f"{key}_predictions",
                 group=GROUP,
-                code_version=fingerprint(VERSION, asked_how),
+                code_version=fingerprint(VERSION, asked_by),
                 story=f"{benchmark.title}, {benchmark.origin}. Paper 4.2, 4.3 and Table 3.",
             ),
             partitions_def=models,
@@ -100,7 +108,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         files = checkable(key, declared, home)
         if files is None:
             raise failure(missing_file_message(key, home.resolve(declared.file)))
-        if files.images is not None and not files.images.is_dir():
+        if files.images is not None and declared.scenes is None and not ORIGINS[key].has_pictures(files.images):
             raise failure(missing_images_message(key, files.images))
         dialect = dialects[model]
         pictures = Pictures(files, home.benchmark_images / key, settings.download.max_pixels)
@@ -110,14 +118,21 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         every = pl.scan_parquet(found)
         chosen_model = settings.models[model]
         sample = chosen_model.sample if isinstance(chosen_model, EndpointModel) else None
-        chosen = asked_items(every, sample)
+        chosen = asked_items(every, benchmark, sample)
         asked, aside = chosen.filter(pl.col("problem") == ""), chosen.filter(pl.col("problem") != "")
         unreadable = every.filter(~pl.col("readable")).collect()
         check_readable(benchmark.title, every, settings.limits)
         put, passed_by = stage.scratch / "asked.parquet", aside.collect()
         asked.sink_parquet(put)
         total = pl.scan_parquet(put).select(pl.len()).collect().item()
-        prompt = system_prompt(record, settings)
+        prompt, (low, high) = system_prompt(record, settings), resolution(record, settings)
+        asked_how = {
+            "questions": content_hash(found),
+            "resolution": resolution_in_words(record["kind"], low, high),
+            "system_prompt": prompt or "",
+            "dialect": dialect.name,
+            "sample": "" if sample is None else str(sample),
+        }
         with scored_models.inquiry(record, f"score_{key}", stage, stage.progress(total)) as inquiry:
             tally = inquiry.ask(read_batches(put), lambda row: request(row, dialect, prompt, REPLY_TOKENS))
             rows = itertools.chain(
@@ -125,7 +140,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 [not_asked(passed_by, model, benchmark, dialect), not_asked(unreadable, model, benchmark, dialect)],
             )
             ordered = sorted_by_key(rows, TABLES[f"{key}_predictions"], stage.scratch)
-            said = stage.stage(f"{key}_predictions", ordered)
+            said = stage.stage(f"{key}_predictions", ordered, **asked_how)
         outcomes = said.scan().group_by("outcome").agg(questions=pl.len()).sort("questions", descending=True).collect()
         by_outcome = dict(outcomes.iter_rows())
         conserve(f"{key}_score", read=total + passed_by.height + unreadable.height, parts=by_outcome)
@@ -135,20 +150,14 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         for outcome in ("unparsed", "truncated", "failed", "not asked", "unreadable record"):
             if by_outcome.get(outcome):
                 stage.context.log.warning(f"{key}: {by_outcome[outcome]:,} of {said.rows:,} questions: {outcome}")
-        low, high = resolution(record, settings)
         stage.note(
             **tally_metadata(tally),
             **headlines(scores),
             scores=count_table(scores.filter(pl.col("category") == "").drop("model", "category", "headline")),
             outcomes=count_table(outcomes),
             records_in_file=every.select(pl.len()).collect().item(),
-            dialect=dialect.name,
-            system_prompt=prompt or "the chat template's own",
-            min_pixels=low or "the processor's own",
-            max_pixels=high or "the processor's own",
+            **{name: value for name, value in asked_how.items() if value},
         )
-        if sample is not None:
-            stage.note(sample=sample)
         with_pictures = dg.MetadataValue.md(prediction_sample(said.scan()))
         by_category = scores.filter(pl.col("category") != "").select("metric", "category", "value", "units")
         about: dict[str, Mapping[str, Any]] = {
@@ -176,20 +185,18 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     def leaderboard_asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
             store = stage.store
-            contaminated: dict[str, pl.Series] = {}
+            unclean: dict[str, pl.Series] = {}
             if store.exists("contaminated_images") and store.exists("benchmark_images"):
-                known = coverage(settings.benchmarks, store.scan("benchmark_images").collect())
-                contaminated = contaminated_items(store.scan("contaminated_images"), known)
+                images = store.scan("benchmark_images")
+                known = coverage(settings.benchmarks, images.collect())
+                unclean = unclean_items(store.scan("contaminated_images"), images, known)
+            said = comparable_scores(stage)
             standings = []
             for model in settings.models:
-                said = {
-                    key: store.scan(f"{key}_predictions", model)
-                    for key in BENCHMARKS
-                    if store.exists(f"{key}_predictions", model)
-                }
-                if said:
+                of_model = {key: scored[model] for key, scored in said.items() if model in scored}
+                if of_model:
                     record = store.scan("checkpoint", model).collect().row(0, named=True)
-                    standings.append(model_scores(record, said, contaminated, settings))
+                    standings.append(model_scores(record, of_model, unclean, settings))
             if not standings:
                 raise failure("no model has a score yet: materialize some of the ten scores first")
             rows = leaderboard(standings, scoring.bootstrap_draws)
@@ -223,12 +230,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     def model_comparison(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
             said = {
-                key: {
-                    model: stage.store.scan(f"{key}_predictions", model)
-                    for model in settings.models
-                    if stage.store.exists(f"{key}_predictions", model)
-                }
-                for key in BENCHMARKS
+                key: {model: one.predictions for model, one in scored.items()}
+                for key, scored in comparable_scores(stage).items()
             }
             bases = {model: base for model in settings.models if (base := base_of(model, settings)) is not None}
             compared = stage.stage("model_comparison", comparison_rows(said, bases))
@@ -242,6 +245,30 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             yield from stage.publish()
 
     return [*(score(key) for key in BENCHMARKS), leaderboard_asset, model_comparison]
+
+
+def comparable_scores(stage: Stage) -> dict[str, dict[str, Scored]]:
+    """What models said, by benchmark and model. A model scored on other questions than the last one is left out."""
+    store = stage.store
+    found: dict[str, dict[str, Scored]] = {}
+    for key in BENCHMARKS:
+        table = f"{key}_predictions"
+        present = [model for model in stage.home.settings.models if store.exists(table, model)]
+        scored = {}
+        for model in present:
+            how = store.metadata(table, model)
+            scored[model] = Scored(
+                store.scan(table, model), how["questions"], how["resolution"], how["system_prompt"] or None
+            )
+        if not scored:
+            continue
+        latest = max(present, key=lambda model: store.path(table, model).stat().st_mtime)
+        found[key] = of_one_version(scored, latest)
+        if left_out := [model for model in scored if model not in found[key]]:
+            stage.context.log.warning(
+                f"{key}: {', '.join(left_out)} left out: scored on other questions than {latest}; score them again"
+            )
+    return found
 
 
 def failure(message: str) -> dg.Failure:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spare_assets.settings import EndpointModel, EngineSettings, Settings, TransformersEngine
+from spare_assets.settings import EndpointModel, EngineSettings, ReleasedModel, Settings, TransformersEngine
 
 
 def scored_model(record: Mapping[str, Any], settings: Settings) -> EngineSettings:
     """The engine that answers as the model of a row of `checkpoint`: an endpoint's own, else transformers in process.
 
-    Models trained here see pictures at the size they were trained at, others at that of `scoring`.
+    Models trained here see pictures at the size they were trained at, others at their own setting or that of `scoring`.
     """
     model = settings.models[record["model"]]
     if isinstance(model, EndpointModel):
@@ -39,12 +39,19 @@ def resolution(record: Mapping[str, Any], settings: Settings) -> tuple[int | Non
     """
     if record["kind"] == "endpoint":
         return None, None
-    scoring = settings.scoring
     if record["kind"] == "trained":
         return record["min_pixels"], record["max_pixels"]
-    return scoring.min_pixels, scoring.max_pixels
+    model, scoring = settings.models[record["model"]], settings.scoring
+    assert isinstance(model, ReleasedModel)
+    if model.fixed_resolution:
+        return None, None
+    return model.min_pixels or scoring.min_pixels, model.max_pixels or scoring.max_pixels
 
 
 def system_prompt(record: Mapping[str, Any], settings: Settings) -> str | None:
     """The system message a model is asked with; None for its chat template's own."""
-    return record["system_prompt"] if record["kind"] == "trained" else settings.scoring.system_prompt
+    if record["kind"] == "trained":
+        return str(record["system_prompt"]) if record["system_prompt"] is not None else None
+    model = settings.models[record["model"]]
+    own = model.system_prompt if isinstance(model, ReleasedModel) else None
+    return settings.scoring.system_prompt if own is None else own

@@ -37,7 +37,8 @@ class ModelScores:
 
     `base` is the key of the released model it was trained from; `recipe` and `seed` are a trained model's. A clean
     metric is of the questions whose images are not in the dataset, None where images could not be checked. `chance`
-    is what guessing scores, None where it can't be told. `unparsed` is a share of the replies.
+    is what guessing scores, None where it can't be told. `unparsed` is a share of the replies, `unanswered` of the
+    questions.
     """
 
     model: str
@@ -50,6 +51,7 @@ class ModelScores:
     clean_metrics: Mapping[str, Metric | None] = field(default_factory=dict)
     chance: Mapping[str, float | None] = field(default_factory=dict)
     unparsed: Mapping[str, float] = field(default_factory=dict)
+    unanswered: Mapping[str, float] = field(default_factory=dict)
     resolution: str = ""
     system_prompt: str | None = None
 
@@ -70,6 +72,7 @@ class Cell:
     clean_units: int | None = None
     units: int | None = None
     unparsed: float | None = None
+    unanswered: float | None = None
     source: str | None = None
 
 
@@ -234,6 +237,7 @@ def _cell(column: str, seeds: Sequence[ModelScores], base: ModelScores | None, d
     checked = [metric for metric in clean if metric is not None]
     all_checked = len(checked) == len(seeds)
     unparsed = [model.unparsed[column] for model in seeds if column in model.unparsed]
+    unanswered = [model.unanswered[column] for model in seeds if column in model.unanswered]
     theirs = base.metrics.get(column) if base else None
     return Cell(
         value,
@@ -245,6 +249,7 @@ def _cell(column: str, seeds: Sequence[ModelScores], base: ModelScores | None, d
         clean_units=min(metric.units for metric in checked) if all_checked else None,
         units=min(metric.units for metric in metrics),
         unparsed=statistics.fmean(unparsed) if unparsed else None,
+        unanswered=statistics.fmean(unanswered) if unanswered else None,
     )
 
 

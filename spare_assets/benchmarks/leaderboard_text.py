@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
@@ -173,8 +173,9 @@ def _clean(rows: Sequence[LeaderboardRow], markup: _Markup) -> list[str]:
 
 
 def _conditions(rows: Sequence[LeaderboardRow], markup: _Markup) -> str:
-    def unparsed(row: LeaderboardRow) -> str:
-        shares = {column: cell.unparsed for column, cell in row.cells.items() if cell.unparsed is not None}
+    def shares_of(row: LeaderboardRow, what: Literal["unparsed", "unanswered"]) -> str:
+        every = {column: getattr(cell, what) for column, cell in row.cells.items()}
+        shares = {column: share for column, share in every.items() if share is not None}
         found = [f"{COLUMNS[column]} {share:.1%}" for column, share in shares.items() if share > 0]
         return markup.own(", ".join(found) or "none") if shares else markup.dash
 
@@ -182,14 +183,15 @@ def _conditions(rows: Sequence[LeaderboardRow], markup: _Markup) -> str:
         text = row.system_prompt or "the template's own"
         return markup.text(text if len(text) <= _PROMPT_CHARACTERS else text[: _PROMPT_CHARACTERS - 1] + "…")
 
-    header = ["Model", "Resolution", "System prompt", "Replies without a readable answer"]
+    header = ["Model", "Resolution", "System prompt", "Replies without a readable answer", "Questions without a reply"]
     groups = [
         [
             [
                 _name(row, markup),
                 markup.text(row.resolution) if row.resolution else markup.dash,
                 prompt(row),
-                unparsed(row),
+                shares_of(row, "unparsed"),
+                shares_of(row, "unanswered"),
             ]
             for row in group
         ]
@@ -209,7 +211,7 @@ def _explanations(rows: Sequence[LeaderboardRow], most: Mapping[str, int]) -> li
     if any(cell.delta is not None for cell in cells):
         texts.append(
             "In parentheses: the difference to the base model; * p < 0.05, ** p < 0.01 by a paired bootstrap of the "
-            "units, two-sided, not corrected for the number of comparisons."
+            "units and of the seeds, two-sided, not corrected for the number of comparisons."
         )
     if any(row.kind == "random" for row in rows):
         texts.append("Guessing is computed from the benchmarks' files: every option is as likely.")

@@ -108,7 +108,8 @@ def interval(metric: Metric, draws: int = 2000) -> tuple[float, float] | None:
 def paired_p_value(ours: Sequence[Metric], theirs: Sequence[Metric], draws: int = 2000) -> float | None:
     """Two-sided p-value of no difference between two models, each the mean over its seeds, by a paired bootstrap.
 
-    The units that all have in common are drawn together. None where these are fewer than two.
+    The units that all have in common are drawn together; of several seeds, seeds are drawn too. None where units
+    are fewer than two.
     """
     every = [*ours, *theirs]
     shared = set(every[0].terms["unit"]) if every else set()
@@ -133,7 +134,7 @@ def paired_p_value(ours: Sequence[Metric], theirs: Sequence[Metric], draws: int 
 
 
 def _resampled(models: Sequence[Sequence[Metric]], draws: int, name: str) -> list[NDArray[np.float64]]:
-    """For each model the score in each draw of units, meaned over its seeds; NaN where no denominator was drawn."""
+    """For each model the score in each draw of units and seeds; NaN where no denominator was drawn."""
     units = sorted({unit for seeds in models for metric in seeds for unit in metric.terms["unit"]})
     places = pl.DataFrame({"unit": units, "place": range(len(units))}, schema={"unit": pl.String, "place": pl.Int64})
     sums = [[_by_unit(metric, places, len(units)) for metric in seeds] for seeds in models]
@@ -150,7 +151,8 @@ def _resampled(models: Sequence[Sequence[Metric]], draws: int, name: str) -> lis
                 metric.scale * _ratio(counts @ numerators[distinct], counts @ denominators[distinct])
                 for metric, (numerators, denominators) in zip(models[place], seeds, strict=True)
             ]
-            found[place].append(np.mean(values, axis=0))
+            drawn = random.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=size)
+            found[place].append((np.array(values) * drawn.T).sum(axis=0) / len(seeds))
     return [np.concatenate(values) for values in found]
 
 

@@ -31,10 +31,12 @@ def read(
     """A question for each row; a row whose `index` is no number is unreadable, as its other passes can't be told."""
 
     def question(item: str, fields: Mapping[str, Any]) -> Question:
-        index, group = text_of(fields, "index"), text_of(fields, "g_index")
+        # A table that once held a gap has all its numbers as floats.
+        index, group = (text_of(fields, name).removesuffix(".0") for name in ("index", "g_index"))
         if not (index.isdecimal() and (group.isdecimal() or not group)):
             raise RowError(f"its index {index[:40]!r} or g_index {group[:40]!r} is not a number")
-        return lettered_question(item, {**fields, "g_index": group or str(int(index) % _PASSES)}, pictures)
+        numbers = {"index": index, "g_index": group or str(int(index) % _PASSES)}
+        return lettered_question(item, {**fields, **numbers}, pictures)
 
     return read_questions(files, question)
 

@@ -110,4 +110,5 @@ BENCHMARK = Benchmark(
     headlines=tuple(_SUMS),
     spatial=False,
     group=lambda question: f"{question.category}/{question.native['image']}",
+    sums_categories=True,
 )

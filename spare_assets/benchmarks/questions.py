@@ -74,7 +74,8 @@ class Benchmark:
     `read` yields its questions in the order of its file. `grade` reads an answer out of a free reply. `measure` takes
     predictions (`SCORED` columns) and yields its metrics, those named in `headlines` among them, each over all
     questions and by category. `group` names what a sample takes whole: the passes of a circular question, a set of
-    captions, the questions on one picture. Given the chance of a right guess in place of scores, `measure` yields what
+    captions, the questions on one picture; `sums_categories` that its score is a sum over categories, all of which a
+    sample must hold. Given the chance of a right guess in place of scores, `measure` yields what
     guessing scores.
     """
 
@@ -87,6 +88,7 @@ class Benchmark:
     headlines: tuple[str, ...]
     spatial: bool
     group: Callable[[Question], str] = attrgetter("item")
+    sums_categories: bool = False
 
 
 SCORED = pl.Schema(

@@ -59,14 +59,24 @@ def question_rows(found: Iterable[Question | UnreadableRecord], benchmark: Bench
     yield pl.DataFrame(batch, schema=_QUESTION)
 
 
-def asked_items(questions: pl.LazyFrame, sample: int | None) -> pl.LazyFrame:
+def asked_items(questions: pl.LazyFrame, benchmark: Benchmark, sample: int | None) -> pl.LazyFrame:
     """The rows that are scored: all, or whole groups in the order of their hash until `sample` questions are together.
 
-    A smaller sample is part of every larger one, and no circular question loses one of its passes.
+    A smaller sample is part of every larger one, and no circular question loses one of its passes. Of a benchmark whose
+    score sums over categories each gets as many questions, so that none is missing from the sum.
     """
     readable = questions.filter("readable")
     if sample is None:
         return readable
+    if benchmark.sums_categories:
+        categories = readable.select(pl.col("category").unique().sort()).collect()["category"]
+        each = -(-sample // max(len(categories), 1))
+        parts = [_sampled(readable.filter(pl.col("category") == name), each) for name in categories]
+        return pl.concat(parts) if parts else readable
+    return _sampled(readable, sample)
+
+
+def _sampled(readable: pl.LazyFrame, sample: int) -> pl.LazyFrame:
     groups = readable.group_by("group").agg(pl.len()).collect()
     order = [hashlib.sha256(group.encode()).hexdigest() for group in groups["group"]]
     before = (
@@ -79,22 +89,23 @@ def asked_items(questions: pl.LazyFrame, sample: int | None) -> pl.LazyFrame:
 
 
 def check_readable(title: str, questions: pl.LazyFrame, limits: LimitSettings) -> None:
-    """Raises ScoringError where too many records make no question (design, law 4), or none does."""
-    read, unreadable = questions.select(pl.len(), pl.col("readable").not_().sum()).collect().row(0)
+    """Raises ScoringError where too many records make no question that can be asked (design, law 4), or none does."""
+    bad = pl.col("problem") != ""
+    read, unusable = questions.select(pl.len(), bad.sum()).collect().row(0)
     if not read:
         raise ScoringError(f"{title}: its file holds no records. Fetch it again")
-    too_many = unreadable > limits.unreadable_rows and unreadable > limits.unreadable_share * read
-    if not too_many and unreadable < read:
+    too_many = unusable > limits.unreadable_rows and unusable > limits.unreadable_share * read
+    if not too_many and unusable < read:
         return
-    first = questions.filter(~pl.col("readable")).head(5).collect()
+    first = questions.filter(bad).head(5).collect()
     lines = [f"  {item}: {reason}" for item, reason in first.select("item", "problem").iter_rows()]
     raise ScoringError(
         "\n".join(
             [
-                f"{title}: {unreadable:,} of {read:,} records make no question, more than `limits.unreadable_share` "
+                f"{title}: {unusable:,} of {read:,} records can't be asked, more than `limits.unreadable_share` "
                 f"({limits.unreadable_share:.0%}) allows. The first:",
                 *lines,
-                "Fetch the file again, or raise the limit",
+                "Fetch the file or its pictures again, or raise the limit",
             ]
         )
     )
@@ -257,7 +268,7 @@ def _outcome(prediction: str | None, finish_reason: str) -> tuple[str, str]:
 
 
 def _prediction(row: Mapping[str, Any], model: str, **said: Any) -> dict[str, Any]:
-    kept = ("item", "form", "category", "native", "question", "options", "answers", "images")
+    kept = ("item", "form", "category", "group", "native", "question", "options", "answers", "images")
     return {"model": model, **{name: row[name] for name in kept}, **said}
 
 

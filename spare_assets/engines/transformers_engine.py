@@ -77,6 +77,7 @@ class TransformersEngine:
         self._cache = cache
         self._fingerprint: str | None = None
         self._model: _Model | None = None
+        self._size = settings.batch_size
         self._stop = threading.Event()
 
     @property
@@ -121,6 +122,7 @@ class TransformersEngine:
         """Stop between two decoding steps and free the model. The engine can be used again."""
         self._stop.set()
         self._model = None
+        self._size = self._settings.batch_size
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -147,16 +149,15 @@ class TransformersEngine:
             else:
                 ready.append(prepared)
         waiting = deque(sorted(ready, key=lambda item: (item.kind, len(item.prompt.ids))))
-        size = self._settings.batch_size
         while waiting:
             _, alike = next(groupby(waiting, key=lambda item: item.kind))
-            batch = list(islice(alike, size))
+            batch = list(islice(alike, self._size))
             replies = model.run(batch, stop)
             if stop.is_set():
                 raise EngineError(f"engine {self._name} was closed while replies were awaited")
             if replies is None and len(batch) > 1:
-                size = len(batch) // 2
-                log.warning("engine %s: out of GPU memory, going on with batches of %d", self._name, size)
+                self._size = len(batch) // 2
+                log.warning("engine %s: out of GPU memory, going on with batches of %d", self._name, self._size)
                 continue
             for item in batch:
                 waiting.popleft()

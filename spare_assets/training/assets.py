@@ -53,12 +53,15 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     training = settings.training
     every_source = dg.AllPartitionMapping()
     recipes = {name: recipe_identity(recipe) for name, recipe in training.recipes.items()}
-    declared = {
-        key: engine_identity(settings.engines[model.engine])
-        if isinstance(model, EndpointModel)
-        else model.model_dump(mode="json")
-        for key, model in settings.models.items()
-    }
+    # Seeds and names stand in the partitions: adding a model makes no other one stale.
+    declared = sorted(
+        {
+            fingerprint(engine_identity(settings.engines[model.engine]))
+            if isinstance(model, EndpointModel)
+            else fingerprint(model.model_dump(mode="json", include={"kind", "model", "revision", "adapter", "recipe"}))
+            for model in settings.models.values()
+        }
+    )
 
     @dg.multi_asset(
         name="benchmark_images",

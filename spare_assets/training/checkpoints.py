@@ -17,7 +17,13 @@ from typing import Any
 import polars as pl
 
 from spare_assets.engines.chat import EngineError
-from spare_assets.engines.weights import find_model, local_folder, weights_fingerprint
+from spare_assets.engines.weights import (
+    adapter_fingerprint,
+    find_adapter,
+    find_model,
+    local_folder,
+    weights_fingerprint,
+)
 from spare_assets.sandbox import SANDBOX_VLM
 from spare_assets.settings import (
     SHIPPED_VLM,
@@ -173,14 +179,24 @@ def trained_record(order: TrainingOrder, model: TrainedModel, outcome: TrainingO
 
 def released_record(key: str, model: ReleasedModel, home: Home) -> pl.DataFrame:
     """The record of a model as released. Raises TrainingError where it cannot be had."""
-    base = base_model(model.model, model.revision, f"models.{key}.model", home.path / "weights.json")
+    cache = home.path / "weights.json"
+    base = base_model(model.model, model.revision, f"models.{key}.model", cache)
+    identity, adapter = base.fingerprint, None
+    if model.adapter is not None:
+        setting = f"models.{key}.adapter"
+        try:
+            adapter = find_adapter(model.adapter, setting)
+            identity = fingerprint(identity, adapter_fingerprint(model.adapter, cache, setting), length=64)
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
     return _record(
         model=key,
         kind="base",
         path=str(base.folder),
         hub_id=hub_id(model.model),
         revision=base.revision,
-        fingerprint=base.fingerprint,
+        adapter=None if adapter is None else str(adapter),
+        fingerprint=identity,
     )
 
 

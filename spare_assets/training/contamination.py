@@ -117,13 +117,12 @@ def coverage(declared: Iterable[str], benchmark_images: pl.DataFrame) -> pl.Data
     `checked` is yes when every image was hashed or is named as a corpus names it, in part when some were, and no when
     none was: such a benchmark is not checked, and never clean. Names of a benchmark's own compare with nothing.
     """
-    own = pl.col("image_id").str.starts_with(pl.format("{}:", "benchmark")).fill_null(True)
     status = pl.col("status")
     counted = benchmark_images.group_by("benchmark").agg(
         hashed=(status == "hashed").sum(),
         id_only=(status == "id only").sum(),
         unreadable=(status == "unreadable").sum(),
-        comparable=((status == "hashed") | ~own).sum(),
+        comparable=comparable_images().sum(),
         images=pl.len(),
     )
     return (
@@ -139,6 +138,12 @@ def coverage(declared: Iterable[str], benchmark_images: pl.DataFrame) -> pl.Data
         .with_columns(pl.col("hashed", "id_only", "unreadable").fill_null(0))
         .select(*(pl.col(name).cast(dtype) for name, dtype in _COVERAGE.items()), "checked")
     )
+
+
+def comparable_images() -> pl.Expr:
+    """Whether a row of `benchmark_images` can be compared with the dataset: hashed, or named as a corpus names it."""
+    own = pl.col("image_id").str.starts_with(pl.format("{}:", "benchmark")).fill_null(True)
+    return (pl.col("status") == "hashed") | ~own
 
 
 def _bits() -> pl.Expr:

@@ -146,7 +146,7 @@ def test_a_sample_is_of_whole_groups_and_part_of_every_larger_one() -> None:
     every = rows(passes(20), "mmbench")
     before: set[str] = set()
     for sample in range(1, 70):
-        chosen = asked_items(every, sample).collect()
+        chosen = asked_items(every, CATALOG["mmbench"], sample).collect()
         assert set(chosen.group_by("group").len()["len"]) == {3}
         assert min(sample, 60) <= chosen.height < sample + 3
         assert before <= set(chosen["item"])
@@ -156,15 +156,26 @@ def test_a_sample_is_of_whole_groups_and_part_of_every_larger_one() -> None:
 
 def test_a_sample_depends_on_the_groups_alone_and_keeps_the_order_of_the_file() -> None:
     found = passes(20)
-    chosen = items(asked_items(rows(found, "mmbench"), 12))
+    chosen = items(asked_items(rows(found, "mmbench"), CATALOG["mmbench"], 12))
     places = {one.item: place for place, one in enumerate(found)}
     assert [places[item] for item in chosen] == sorted(places[item] for item in chosen)
     random.Random(1).shuffle(found)
-    assert set(items(asked_items(rows(found, "mmbench"), 12))) == set(chosen)
+    assert set(items(asked_items(rows(found, "mmbench"), CATALOG["mmbench"], 12))) == set(chosen)
     # A sample that changes between versions would ask, and pay for, other questions.
     assert {item.partition("/")[2] for item in chosen} == {"5", "8", "11", "18"}
-    whole = items(asked_items(rows(found, "mmbench"), None))
+    whole = items(asked_items(rows(found, "mmbench"), CATALOG["mmbench"], None))
     assert whole == [one.item for one in found if isinstance(one, Question)]
+
+
+def test_a_sample_of_sums_over_categories_holds_each_of_them() -> None:
+    found = [
+        Question(f"{name}{n}", "yes_no", "?", ("yes",), category=name, native={"image": str(n // 2)})
+        for name, count in (("OCR", 4), ("count", 60), ("posters", 200))
+        for n in range(count)
+    ]
+    chosen = asked_items(rows(found, "mme"), CATALOG["mme"], 12).collect()
+    assert dict(chosen.group_by("category").len().iter_rows()) == {"OCR": 4, "count": 4, "posters": 4}
+    assert set(chosen.group_by("group").len()["len"]) == {2}
 
 
 # limits
@@ -189,15 +200,21 @@ def test_few_or_a_small_share_of_unreadable_records_pass() -> None:
 def test_too_many_unreadable_records_end_the_stage_with_the_first_of_them() -> None:
     message = limited(208, 11)
     assert message is not None
-    assert message.startswith(
-        "VSR: 11 of 219 records make no question, more than `limits.unreadable_share` (5%) allows"
-    )
+    assert message.startswith("VSR: 11 of 219 records can't be asked, more than `limits.unreadable_share` (5%) allows")
     assert "\n  u0: why 0\n" in message and "  u4: why 4\n" in message and "u5" not in message
     assert message.endswith("raise the limit")
 
 
+def test_pictures_that_are_absent_count_towards_the_limit() -> None:
+    found = [dataclasses.replace(statement(str(n)), problem="no picture") for n in range(40)]
+    with pytest.raises(ScoringError, match="40 of 320 records can't be asked"):
+        check_readable("VSR", rows([*found, *(statement(str(n)) for n in range(40, 320))]), LimitSettings())
+    with pytest.raises(ScoringError, match="3 of 3"):
+        check_readable("VSR", rows(found[:3]), LimitSettings())
+
+
 def test_a_file_without_a_question_is_refused() -> None:
-    assert (limited(0, 3) or "").startswith("VSR: 3 of 3 records make no question")
+    assert (limited(0, 3) or "").startswith("VSR: 3 of 3 records can't be asked")
     assert (limited(0, 0) or "").startswith("VSR: its file holds no records")
 
 

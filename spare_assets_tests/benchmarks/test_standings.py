@@ -9,7 +9,15 @@ import polars as pl
 import pytest
 
 from spare_assets.benchmarks.examinees import resolution, scored_model, system_prompt
-from spare_assets.benchmarks.standings import base_of, contaminated_items, model_scores, resolution_in_words
+from spare_assets.benchmarks.leaderboard import ModelScores
+from spare_assets.benchmarks.standings import (
+    Scored,
+    base_of,
+    model_scores,
+    of_one_version,
+    resolution_in_words,
+    unclean_items,
+)
 from spare_assets.settings import Home, OpenAIEngine, Settings, TransformersEngine
 from spare_assets.storage.schemas import TABLES
 from spare_assets.training.contamination import coverage
@@ -23,6 +31,8 @@ MODELS: dict[str, Any] = {
     "captions": {"kind": "trained", "recipe": "captions"},
     "orphan": {"kind": "trained", "recipe": "orphan"},
     "server": {"kind": "endpoint", "engine": "remote"},
+    "large": {"kind": "base", "model": "org/large", "max_pixels": 9000, "system_prompt": "See."},
+    "fixed": {"kind": "base", "model": "org/llava", "fixed_resolution": True},
 }
 
 
@@ -68,6 +78,7 @@ def predictions(scores: Mapping[str, tuple[float | None, str]], benchmark: str =
             "item": item,
             "form": "statement",
             "category": "left of",
+            "group": item,
             "native": "{}",
             "question": "?",
             "options": [],
@@ -84,6 +95,13 @@ def predictions(scores: Mapping[str, tuple[float | None, str]], benchmark: str =
         for item, (score, outcome) in scores.items()
     ]
     return pl.DataFrame(rows, schema=TABLES[f"{benchmark}_predictions"].polars()).lazy()
+
+
+def standing(
+    row: Mapping[str, Any], rows: Mapping[str, pl.LazyFrame], unclean: Mapping[str, pl.Series], settings: Settings
+) -> ModelScores:
+    scored = {key: Scored(frame, "v1", "3,136 px", "As asked.") for key, frame in rows.items()}
+    return model_scores(row, scored, unclean, settings)
 
 
 RIGHT, WRONG = (1.0, "answered"), (0.0, "answered")
@@ -114,18 +132,44 @@ def checked(**of: str) -> pl.DataFrame:
 
 def test_contaminated_items_are_the_questions_whose_pictures_are_in_the_dataset() -> None:
     found = contaminated([("mmmu", "7/1"), ("mmmu", "7/2"), ("mmmu", "8"), ("vsr", "8"), ("mme", "1")])
-    items = contaminated_items(found, checked(mmmu="yes", vsr="in part", textvqa="yes", mme="no"))
+    none = TABLES["benchmark_images"].empty().lazy()
+    items = unclean_items(found, none, checked(mmmu="yes", vsr="in part", textvqa="yes", mme="no"))
     assert {key: sorted(values) for key, values in items.items()} == {"mmmu": ["7", "8"], "vsr": ["8"], "textvqa": []}
 
 
 def test_what_could_not_be_checked_is_left_out() -> None:
     images = TABLES["benchmark_images"].empty()
-    assert contaminated_items(contaminated([]), coverage(["vsr", "mme"], images)) == {}
+    assert unclean_items(contaminated([]), images.lazy(), coverage(["vsr", "mme"], images)) == {}
+
+
+def test_a_picture_that_cannot_be_compared_is_never_clean() -> None:
+    rows = [
+        {"benchmark": "vsr", "item": "1", "status": "hashed", "image_id": "vsr:a", "perceptual_hash": "0f0f"},
+        {"benchmark": "vsr", "item": "2", "status": "id only", "image_id": "coco:1", "perceptual_hash": None},
+        {"benchmark": "vsr", "item": "3", "status": "id only", "image_id": "vsr:b", "perceptual_hash": None},
+        {"benchmark": "vsr", "item": "4", "status": "unreadable", "image_id": None, "perceptual_hash": None},
+    ]
+    images = pl.DataFrame(rows, schema=TABLES["benchmark_images"].polars())
+    items = unclean_items(contaminated([]), images.lazy(), coverage(["vsr"], images))
+    assert sorted(items["vsr"]) == ["3", "4"]
+
+
+def test_what_is_scored_with_an_unclean_question_is_not_clean_either(settings: Settings) -> None:
+    rows = predictions({"1": RIGHT, "1-flip": RIGHT, "2": WRONG}).with_columns(group=pl.col("item").str.head(1))
+    clean = standing(TRAINED, {"vsr": rows}, {"vsr": pl.Series(["1"])}, settings).clean_metrics["vsr"]
+    assert clean is not None and (clean.value, clean.units) == (0.0, 1)
+
+
+def test_models_asked_other_questions_do_not_compare() -> None:
+    rows = predictions({"1": RIGHT})
+    scored = {key: Scored(rows, version, "", None) for key, version in (("a", "v1"), ("b", "v2"), ("c", "v2"))}
+    assert list(of_one_version(scored, "c")) == ["b", "c"]
+    assert list(of_one_version(scored, "a")) == ["a"]
 
 
 def test_clean_scores_leave_contaminated_questions_out(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG, "3": RIGHT, "4@9": RIGHT})
-    found = model_scores(TRAINED, {"vsr": rows}, {"vsr": pl.Series(["2", "4@9"])}, settings)
+    found = standing(TRAINED, {"vsr": rows}, {"vsr": pl.Series(["2", "4@9"])}, settings)
     clean = found.clean_metrics["vsr"]
     assert clean is not None and (clean.value, clean.units) == (100.0, 2)
     assert (found.metrics["vsr"].value, found.metrics["vsr"].units) == (75.0, 4)
@@ -134,12 +178,12 @@ def test_clean_scores_leave_contaminated_questions_out(settings: Settings) -> No
 def test_no_contaminated_question_is_clean_and_none_checked_is_not(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG})
     none = pl.Series([], dtype=pl.String)
-    all_clean = model_scores(TRAINED, {"vsr": rows}, {"vsr": none}, settings).clean_metrics["vsr"]
+    all_clean = standing(TRAINED, {"vsr": rows}, {"vsr": none}, settings).clean_metrics["vsr"]
     assert all_clean is not None and all_clean.units == 2
     for unchecked in ({}, {"mme": none}):
-        assert model_scores(TRAINED, {"vsr": rows}, unchecked, settings).clean_metrics == {"vsr": None}
+        assert standing(TRAINED, {"vsr": rows}, unchecked, settings).clean_metrics == {"vsr": None}
     every = {"vsr": pl.Series(["1", "2"])}
-    assert model_scores(TRAINED, {"vsr": rows}, every, settings).clean_metrics == {"vsr": None}
+    assert standing(TRAINED, {"vsr": rows}, every, settings).clean_metrics == {"vsr": None}
 
 
 # a model's standing
@@ -147,7 +191,7 @@ def test_no_contaminated_question_is_clean_and_none_checked_is_not(settings: Set
 
 def test_a_standing_says_who_the_model_is_and_how_it_was_asked(settings: Settings) -> None:
     rows = {"vsr": predictions({"1": RIGHT})}
-    spare = model_scores(TRAINED, rows, {}, settings)
+    spare = standing(TRAINED, rows, {}, settings)
     assert (spare.model, spare.kind, spare.recipe, spare.seed, spare.base) == (
         "spare",
         "trained",
@@ -155,16 +199,15 @@ def test_a_standing_says_who_the_model_is_and_how_it_was_asked(settings: Setting
         3,
         "released",
     )
-    assert (spare.caption_trained, spare.resolution, spare.system_prompt) == (False, "3,136–50,000 px", "As trained.")
-    assert model_scores({**TRAINED, "model": "captions"}, rows, {}, settings).caption_trained
-    released = model_scores(RELEASED, rows, {}, settings)
+    assert (spare.caption_trained, spare.resolution, spare.system_prompt) == (False, "3,136 px", "As asked.")
+    assert standing({**TRAINED, "model": "captions"}, rows, {}, settings).caption_trained
+    released = standing(RELEASED, rows, {}, settings)
     assert (released.kind, released.recipe, released.seed, released.base) == ("base", None, None, None)
-    assert (released.resolution, released.system_prompt) == ("100–2,000 px", "Be brief.")
 
 
 def test_a_column_without_predictions_is_absent(settings: Settings) -> None:
     unreadable: dict[str, tuple[float | None, str]] = {"1": (None, "unreadable record")}
-    found = model_scores(
+    found = standing(
         TRAINED, {"vsr": predictions(unreadable), "textvqa": predictions({"1": RIGHT}, "textvqa")}, {}, settings
     )
     assert list(found.metrics) == list(found.unparsed) == list(found.chance) == ["textvqa"]
@@ -172,12 +215,12 @@ def test_a_column_without_predictions_is_absent(settings: Settings) -> None:
 
 def test_a_column_is_of_all_questions_and_not_of_a_category(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG}).with_columns(category=pl.col("item"))
-    assert model_scores(TRAINED, {"vsr": rows}, {}, settings).metrics["vsr"].value == 50.0
+    assert standing(TRAINED, {"vsr": rows}, {}, settings).metrics["vsr"].value == 50.0
 
 
 def test_mme_fills_five_columns(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG}, "mme")
-    found = model_scores(TRAINED, {"mme": rows.with_columns(category=pl.lit("code_reasoning"))}, {}, settings)
+    found = standing(TRAINED, {"mme": rows.with_columns(category=pl.lit("code_reasoning"))}, {}, settings)
     assert {column: metric.value for column, metric in found.metrics.items()} == {
         "mme_perception": None,
         "mme_reasoning": 50.0,
@@ -189,9 +232,9 @@ def test_mme_fills_five_columns(settings: Settings) -> None:
 
 def test_chance_is_what_guessing_scores_where_it_is_known(settings: Settings) -> None:
     rows = predictions({"1": RIGHT, "2": WRONG})
-    assert model_scores(TRAINED, {"vsr": rows}, {}, settings).chance == {"vsr": 50.0}
+    assert standing(TRAINED, {"vsr": rows}, {}, settings).chance == {"vsr": 50.0}
     unknown = rows.with_columns(chance=pl.lit(None, dtype=pl.Float64))
-    assert model_scores(TRAINED, {"vsr": unknown}, {}, settings).chance == {"vsr": None}
+    assert standing(TRAINED, {"vsr": unknown}, {}, settings).chance == {"vsr": None}
 
 
 def test_the_unparsed_share_is_of_replies_alone(settings: Settings) -> None:
@@ -206,9 +249,10 @@ def test_the_unparsed_share_is_of_replies_alone(settings: Settings) -> None:
             "g": (None, "unreadable record"),
         }
     )
-    assert model_scores(TRAINED, {"vsr": rows}, {}, settings).unparsed == {"vsr": 0.5}
+    found = standing(TRAINED, {"vsr": rows}, {}, settings)
+    assert (found.unparsed, found.unanswered) == ({"vsr": 0.5}, {"vsr": 2 / 6})
     silent = predictions({"1": (0.0, "failed")})
-    assert model_scores(TRAINED, {"vsr": silent}, {}, settings).unparsed == {"vsr": 0.0}
+    assert standing(TRAINED, {"vsr": silent}, {}, settings).unparsed == {"vsr": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -221,9 +265,9 @@ def test_the_unparsed_share_is_of_replies_alone(settings: Settings) -> None:
         (3136, None, "at least 3,136 px"),
     ],
 )
-def test_a_resolution_in_words(settings: Settings, low: int | None, high: int | None, words: str) -> None:
-    assert resolution_in_words({**TRAINED, "min_pixels": low, "max_pixels": high}, settings) == words
-    assert resolution_in_words(SERVER, settings) == "the server's own"
+def test_a_resolution_in_words(low: int | None, high: int | None, words: str) -> None:
+    assert resolution_in_words("trained", low, high) == words
+    assert resolution_in_words("endpoint", None, None) == "the server's own"
 
 
 # how models are asked
@@ -248,6 +292,12 @@ def test_released_models_are_asked_as_scoring_says(settings: Settings) -> None:
     assert (engine.model, engine.adapter) == ("/models/base", None)
     assert (engine.min_pixels, engine.max_pixels) == resolution(RELEASED, settings) == (100, 2000)
     assert system_prompt(RELEASED, settings) == "Be brief."
+
+
+def test_a_released_model_may_have_conditions_of_its_own(settings: Settings) -> None:
+    large, fixed = (record(key, "base", path="/models/base") for key in ("large", "fixed"))
+    assert (resolution(large, settings), system_prompt(large, settings)) == ((100, 9000), "See.")
+    assert (resolution(fixed, settings), system_prompt(fixed, settings)) == ((None, None), "Be brief.")
 
 
 def test_endpoints_are_asked_by_their_own_engine(settings: Settings) -> None:
