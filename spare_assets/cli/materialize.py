@@ -136,7 +136,7 @@ class Materialization:
             signal.signal(signal.SIGTERM, terminated)
         print_funnels(self.home, terminal.console)
         for failure in failures:
-            terminal.console.print(failure, style="red", highlight=False, markup=False)
+            terminal.console.print(failure, style="red", highlight=False, markup=False, soft_wrap=True)
         return not failures
 
     def _run(

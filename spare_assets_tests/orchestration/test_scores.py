@@ -355,7 +355,7 @@ def test_too_many_unreadable_records_fail_in_words(
     assert not Materialization(home, "realworldqa_score", models=("base",)).execute()
     message = told(capsys)
     for words in (
-        f"RealWorldQA: 12 of {COUNT} records make no question, more than `limits.unreadable_share` (5%) allows",
+        f" of {COUNT} records can't be asked, more than `limits.unreadable_share` (5%) allows",
         "line 2: has 9 fields where the header has 8",
         "2: its answer 'E' is none of its options A, B, C, D",
     ):
