@@ -32,7 +32,6 @@ from spare_assets.analyses.relation_frequencies import (
     SPATIAL,
     TOTAL,
     VERSION,
-    asking_about_space,
     flatter_by,
     frequency_table,
     relation_table,
@@ -41,7 +40,9 @@ from spare_assets.analyses.relation_frequencies import (
     with_totals,
 )
 from spare_assets.analyses.relation_picture import relation_picture
-from spare_assets.analyses.vqa_datasets import vqa_questions
+from spare_assets.analyses.spatial_content import Draw, counted_replies, spatial_flags, spatial_question
+from spare_assets.analyses.vqa_composition import Composition, composition_table, shown_table, too_many_unreadable
+from spare_assets.analyses.vqa_datasets import VqaQuestions, vqa_questions
 from spare_assets.captions.readers import smallest_by_hash
 from spare_assets.captions.records import SourceError
 from spare_assets.engines.chat import EngineError
@@ -50,7 +51,7 @@ from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table,
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.quality.assets import sample_rows
 from spare_assets.relations.matcher import KeywordCounts, count_keywords
-from spare_assets.settings import BENCHMARKS, Home, engine_identity, fingerprint
+from spare_assets.settings import BENCHMARKS, Home, LimitSettings, engine_identity, fingerprint
 from spare_assets.storage.conservation import TooManyFailedError, check_failed, conserve
 from spare_assets.synthesis.prompts import load_prompts
 
@@ -101,28 +102,25 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 VERSION,
                 [(key, dataset.model_dump(mode="json")) for key, dataset in settings.analyses.vqa.items()],
             ),
-            story="Paper 3.1.2 and Table 11, over all questions with their answers and over those that ask "
-            "about space by their wording. Datasets whose files are absent are named in the metadata.",
+            story="Paper 3.1.2 and Table 11, over all questions with their answers and over those that "
+            "the grammar judges to be about space, as in `vqa_composition`.",
         ),
     )
     def vqa_relations(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
             counts: dict[tuple[str, str], KeywordCounts] = {}
-            unreadable: dict[str, int] = {}
             progress = stage.progress(None)
             try:
                 present, absent = vqa_questions(home)
                 for dataset in present:
-                    whole = about_space = KeywordCounts()
+                    whole = spatial = KeywordCounts()
                     for batch in dataset.batches():
+                        about_space = batch.filter(spatial_flags(batch, dataset.dataset.format))
                         whole += count_keywords(batch.lazy().select(PAIR_TEXT), "text")
-                        about_space += count_keywords(asking_about_space(batch).lazy().select(PAIR_TEXT), "text")
+                        spatial += count_keywords(about_space.lazy().select(PAIR_TEXT), "text")
                         progress.advance(batch.height)
-                    counts |= {(dataset.key, ALL): whole, (dataset.key, SPATIAL): about_space}
-                    if dataset.unreadable:
-                        unreadable[dataset.key] = dataset.unreadable
-                        examples = "\n".join(dataset.examples[:5])
-                        stage.context.log.warning(f"{dataset.key}: {dataset.unreadable:,} unreadable:\n{examples}")
+                    counts |= {(dataset.key, ALL): whole, (dataset.key, SPATIAL): spatial}
+                    check_readable(dataset, settings.limits)
             except SourceError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             progress.finish()
@@ -133,6 +131,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             named = {"all questions": totals[TOTAL, ALL], "spatial questions": totals[TOTAL, SPATIAL]}
             each = {key: counted for (key, scope), counted in counts.items() if scope == ALL}
             describe(stage, named, "Spatial relations in VQA datasets", each)
+            unreadable = {dataset.key: dataset.unreadable for dataset in present}
             stage.note(absent_datasets=dg.MetadataValue.json(absent), unreadable=dg.MetadataValue.json(unreadable))
             yield from stage.publish()
 
@@ -177,7 +176,84 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 stage.note(not_compared="needs pairs, and vqa_relations with the files of some dataset in place")
             yield from stage.publish()
 
-    return [caption_relations, vqa_relations, pair_relations, *engine_assets(home, sources)]
+    return [caption_relations, vqa_relations, pair_relations, composition_of_vqa(home), *engine_assets(home, sources)]
+
+
+def composition_of_vqa(home: Home) -> dg.AssetsDefinition:
+    """Table 2 of the datasets that the profile declares."""
+    settings = home.settings
+    analyses = settings.analyses
+    asked = analyses.spatial_engine
+    minimum = settings.quality.minimum_probability
+    judge = None
+    if asked is not None:
+        prompts = load_prompts(settings.synthesis.prompts).fingerprints
+        identity = engine_identity(settings.engines[asked])
+        judge = (prompts["judge_pair"], prompts["judge_caption"], identity, analyses.spatial_sample, minimum)
+
+    @dg.multi_asset(
+        name="vqa_composition",
+        outs=table_outs(
+            "vqa_composition",
+            group=GROUP,
+            code_version=fingerprint(
+                1, [(key, dataset.model_dump(mode="json")) for key, dataset in analyses.vqa.items()], judge
+            ),
+            story="Paper 3.1.2 and Table 2, whose printed figures stand beside. Questions are judged by their wording; "
+            "statements (VSR, memes) and answers that describe a picture as captions are. The grammar judges all, "
+            "the engine that `analyses.spatial_engine` names a sample. Datasets without files are listed as absent.",
+        ),
+        pool=None if asked is None else "gpu",
+    )
+    def vqa_composition(
+        context: dg.AssetExecutionContext, engines: dg.ResourceParam[Engines]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage, nullcontext() if asked is None else engines.held(asked):
+            try:
+                present, absent = vqa_questions(home)
+                counted = {dataset.key: composed(stage, dataset, engines) for dataset in present}
+            except SourceError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            rows = composition_table(
+                [counted.get(key) or Composition(key, dataset.title) for key, dataset in analyses.vqa.items()]
+            )
+            stage.stage("vqa_composition", rows)
+            if not present:
+                stage.context.log.warning("no declared VQA dataset has its files: nothing was counted")
+                stage.note(nothing_counted="no declared dataset has its files: see absent_datasets")
+            stage.note(table_2=count_table(shown_table(rows)), absent_datasets=dg.MetadataValue.json(absent))
+            if examples := [example for dataset in present for example in dataset.examples]:
+                stage.note(unreadable=dg.MetadataValue.text("\n".join(examples)))
+            yield from stage.publish()
+
+    def composed(stage: Stage, dataset: VqaQuestions, engines: Engines) -> Composition:
+        form, spatial, progress = dataset.dataset.format, 0, stage.progress(None)
+        draw = Draw(analyses.spatial_sample)
+        for batch in dataset.batches():
+            if asked is None:
+                spatial += int(spatial_flags(batch, form).sum())
+            else:
+                draw.add(batch)
+            progress.advance(batch.height)
+        progress.finish()
+        check_readable(dataset, settings.limits)
+        judged, name = dataset.read, "grammar"
+        if asked is not None:
+            sample, analyst = draw.rows().with_columns(form=pl.lit(form)), engines.analyst(asked)
+            with engines.inquiry(asked, "judge_vqa", stage, stage.progress(sample.height), dataset.key) as inquiry:
+                inquiry.ask([sample], lambda row: spatial_question(analyst, row))
+                spatial, other, failed = counted_replies(inquiry.answers(), minimum)
+            check_failed("vqa_composition", sample.height, failed, settings.limits.failed_request_share)
+            judged, name = spatial + other, asked
+        return Composition(dataset.key, dataset.dataset.title, dataset.read, dataset.unreadable, judged, spatial, name)
+
+    return vqa_composition
+
+
+def check_readable(dataset: VqaQuestions, limits: LimitSettings) -> None:
+    """Ends the stage where too much of a dataset that was read to its end can't be read."""
+    if problem := too_many_unreadable(dataset.key, dataset.read, dataset.unreadable, dataset.examples, limits):
+        raise dg.Failure(problem, allow_retries=False)
 
 
 def describe(

@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from spare_assets.analyses.concentration import TOP, Concentration
-from spare_assets.engines.rule_based.judge import asks_about_space
 from spare_assets.relations.matcher import KeywordCounts
 from spare_assets.relations.taxonomy import KEYWORDS, TAXONOMY
 
@@ -67,13 +66,6 @@ def _rows(counts: KeywordCounts) -> pl.DataFrame:
 
 def _percentage(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then(100 * part / whole)
-
-
-def asking_about_space(questions: pl.DataFrame) -> pl.DataFrame:
-    """Those of a batch of questions that by their wording ask about space (column `question`)."""
-    return questions.filter(
-        pl.Series([asks_about_space(question) for question in questions["question"]], dtype=pl.Boolean)
-    )
 
 
 def with_totals(counts: Mapping[tuple[str, str], KeywordCounts]) -> dict[tuple[str, str], KeywordCounts]:

@@ -14,7 +14,6 @@ from spare_assets.analyses.relation_frequencies import (
     PRINTED,
     SPATIAL,
     TOTAL,
-    asking_about_space,
     flatter_by,
     frequency_table,
     relation_matches,
@@ -90,14 +89,6 @@ def test_a_pair_is_one_text_in_which_nothing_joins_question_and_answer() -> None
     )
     counts = count_keywords(pairs.select(PAIR_TEXT), "text")
     assert counts == KeywordCounts(2, 2, {"on": 1, "on top": 1, "left": 1})
-
-
-def test_questions_about_space() -> None:
-    batch = pl.DataFrame(
-        {"question": ["What is left of the door?", "What colour is the left door?"], "answer": ["", ""]}
-    )
-    assert asking_about_space(batch)["question"].to_list() == ["What is left of the door?"]
-    assert asking_about_space(batch.head(0)).height == 0
 
 
 def test_what_is_spread_over_more_keywords_is_flatter() -> None:
