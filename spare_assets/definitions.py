@@ -17,6 +17,7 @@ from spare_assets.orchestration import conservation_checks
 from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
 from spare_assets.orchestration.tables import ParquetTables
 from spare_assets.quality import assets as quality
+from spare_assets.review import assets as review
 from spare_assets.settings import Home, open_home
 from spare_assets.storage.tables import TableStore
 from spare_assets.synthesis import assets as synthesis
@@ -46,6 +47,7 @@ def build_defs(
             *clip.build(opened, sources),
             *quality.build(opened, sources),
             *dataset.build(opened),
+            *review.build(opened),
             *training.build(opened, models),
             *benchmarks.build(opened, models),
             *analyses.build(opened, sources),
