@@ -126,6 +126,7 @@ def test_real_captions_and_statements(real_data: Path, tmp_path: Path) -> None:
     assert Materialization(home, RELATIONS).execute()
     store = TableStore(home.tables)
     texts = real_texts(real_data)
+    every_caption = texts["COCO"]
     texts["COCO"] = [caption for _, caption in one_caption_per_image(real_data)]
     sources = {"docci": "DOCCI", "imageinwords": "IIW", "comprecap": "CompreCap", "coco": "COCO"}
     report: dict[str, KeywordCounts] = {}
@@ -137,7 +138,9 @@ def test_real_captions_and_statements(real_data: Path, tmp_path: Path) -> None:
         assert found(report[f"{name} captions"]) == found(plain), name
         assert report[f"{name} captions"].texts == len(texts[name])
     pairs, questions = store.scan("pair_relations"), store.scan("vqa_relations")
-    report["generated pairs"] = counts_of(pairs, source="total", scope="spatial")
+    report["COCO, all five captions"] = count_keywords(pl.LazyFrame({"text": every_caption}), "text")
+    report |= {f"pairs of {name}": counts_of(pairs, source=key, scope="spatial") for key, name in sources.items()}
+    report["all pairs"] = counts_of(pairs, source="total", scope="spatial")
     report["VSR statements"] = counts_of(questions, dataset="vsr", scope="all")
     report["VSR statements, spatial"] = counts_of(questions, dataset="vsr", scope="spatial")
     assert report["VSR statements"].texts == len(texts["VSR"])
