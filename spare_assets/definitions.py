@@ -16,6 +16,7 @@ from spare_assets.dataset import assets as dataset
 from spare_assets.orchestration import conservation_checks
 from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
 from spare_assets.orchestration.tables import ParquetTables
+from spare_assets.publication import assets as publication
 from spare_assets.quality import assets as quality
 from spare_assets.review import assets as review
 from spare_assets.settings import Home, open_home
@@ -48,6 +49,7 @@ def build_defs(
             *quality.build(opened, sources),
             *dataset.build(opened),
             *review.build(opened),
+            *publication.build(opened),
             *training.build(opened, models),
             *benchmarks.build(opened, models),
             *analyses.build(opened, sources),
