@@ -476,7 +476,7 @@ class ForecastSettings(Strict):
     share: float = Field(0.05, gt=0, le=1, description="Share of the source's captions.")
     minimum: int = Field(50, ge=4, description="Captions asked at least, or all where there are fewer.")
     maximum: int = Field(2000, ge=4, description="Captions asked at most.")
-    level: float = Field(0.95, gt=0, lt=1, description="How often the interval shall hold what the full run uses.")
+    level: float = Field(0.97, gt=0, lt=1, description="How often the interval shall hold what the full run uses.")
 
 
 class AblationSettings(Strict):

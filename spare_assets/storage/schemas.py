@@ -453,7 +453,9 @@ _TABLES = (
             Column("delta", pl.Float64, "Difference to the base model the row was trained from"),
             Column("p_value", pl.Float64, "Two-sided paired bootstrap p-value of that difference"),
             Column("clean_value", pl.Float64, "The same without questions whose images stand in the dataset"),
-            Column("clean_units", pl.UInt64, "What the clean value is over, as `units`; null where images were not checked"),
+            Column(
+                "clean_units", pl.UInt64, "What the clean value is over, as `units`; null where images were not checked"
+            ),
             Column("units", pl.UInt64, "What the value is over: questions, pairs or groups; of an average, columns"),
             Column("unparsed", pl.Float64, "Share of replies no answer could be read from"),
             Column("unanswered", pl.Float64, "Share of questions without a reply, which count as wrong"),
@@ -618,7 +620,11 @@ _TABLES = (
         (
             _SOURCE,
             Column("stage", pl.String, "spatial_captions, qa_pairs, or `total`: both"),
-            Column("quantity", pl.String, "captions, pairs, prompt_tokens, completion_tokens, tokens, hours or cost"),
+            Column(
+                "quantity",
+                pl.String,
+                "captions, pairs, prompt_tokens, completion_tokens, tokens, cost, or hours at the speed of the sample",
+            ),
             Column("unit", pl.String, "What it is counted in"),
             Column("estimate", pl.Float64, "Expected of the whole source; null for a cost without a price"),
             Column("low", pl.Float64, "Lower end of the interval"),
