@@ -117,7 +117,8 @@
     save();
     show();
     at('heading').focus({preventScroll: true});
-    at('item').scrollIntoView({block: 'nearest'});
+    const {top} = at('item').getBoundingClientRect();
+    if (top < 0 || top > window.innerHeight / 2) at('item').scrollIntoView();
   };
 
   const unmarked = () => {

@@ -65,7 +65,6 @@ def read_verdicts(folder: Path, items: pl.DataFrame) -> pl.DataFrame:
         except VerdictFileError as error:
             problems.append(str(error))
             continue
-        reviewer = _storable(file.reviewer)
         for number, raw in enumerate(file.verdicts, start=1):
             where = f"{path}, entry {number}"
             try:
@@ -75,10 +74,10 @@ def read_verdicts(folder: Path, items: pl.DataFrame) -> pl.DataFrame:
                 continue
             row = known.get((entry.kind, entry.item))
             wrong = _wrong(entry, row)
-            earlier = first.setdefault((entry.kind, entry.item, reviewer), where)
+            earlier = first.setdefault((entry.kind, entry.item, file.reviewer), where)
             if wrong is None and earlier != where:
                 wrong = (
-                    f"{_quoted(reviewer)} marked it already in {earlier}; keep one of the two "
+                    f"{_quoted(file.reviewer)} marked it already in {earlier}; keep one of the two "
                     "(of two downloads, the later file)"
                 )
             if wrong is not None:
@@ -88,10 +87,10 @@ def read_verdicts(folder: Path, items: pl.DataFrame) -> pl.DataFrame:
                 {
                     "kind": entry.kind,
                     "item": entry.item,
-                    "reviewer": reviewer,
+                    "reviewer": file.reviewer,
                     "source": row["source"] if row else None,
                     "verdict": entry.verdict,
-                    "comment": _storable(entry.comment.strip()),
+                    "comment": entry.comment.strip(),
                     "file": _storable(path.name),
                 }
             )
@@ -108,6 +107,8 @@ def _read(path: Path, sample: str) -> _File:
         if size > _MOST_BYTES:
             raise VerdictFileError(f"{path}: {size:,} bytes, too much for a file of verdicts; remove it")
         document = json.loads(path.read_text(encoding="utf-8-sig"))
+        # JSON can say half of a surrogate pair; no table can hold it.
+        document = json.loads(_storable(json.dumps(document, ensure_ascii=False)))
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, VerdictFileError):
             raise
@@ -152,11 +153,11 @@ def _quoted(value: object) -> str:
 
 
 def _shown(text: str, most: int = 80) -> str:
-    return _storable(text if len(text) <= most else f"{text[:most]}…")
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _storable(text: str) -> str:
-    """Text without lone surrogates, which JSON can say and no table can hold."""
+    """The text with a sign in the place of every half of a surrogate pair."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
