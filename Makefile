@@ -16,7 +16,7 @@ ui: $(INSTALLED)
 	$(BIN)/spare ui --profile sandbox
 
 test: $(TEST_READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .

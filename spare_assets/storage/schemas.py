@@ -120,6 +120,14 @@ _TRAINING_IMAGE = (
 )
 
 
+_FILE = (
+    Column("file", pl.String, "File, relative to its folder"),
+    Column("rows", pl.UInt64, "Rows of data in it; null where it holds none"),
+    Column("bytes", pl.UInt64, "Its size"),
+    Column("sha256", pl.String, "Hash of its bytes"),
+)
+
+
 def _pairs(name: str, description: str) -> TableSchema:
     return TableSchema(name, description, _PAIR_KEY, _PAIR_COLUMNS)
 
@@ -453,9 +461,7 @@ _TABLES = (
             Column("delta", pl.Float64, "Difference to the base model the row was trained from"),
             Column("p_value", pl.Float64, "Two-sided paired bootstrap p-value of that difference"),
             Column("clean_value", pl.Float64, "The same without questions whose images stand in the dataset"),
-            Column(
-                "clean_units", pl.UInt64, "What the clean value is over, as `units`; null where images were not checked"
-            ),
+            Column("clean_units", pl.UInt64, "What the clean value is over; null where images were not checked"),
             Column("units", pl.UInt64, "What the value is over: questions, pairs or groups; of an average, columns"),
             Column("unparsed", pl.Float64, "Share of replies no answer could be read from"),
             Column("unanswered", pl.Float64, "Share of questions without a reply, which count as wrong"),
@@ -610,6 +616,25 @@ _TABLES = (
             _SOURCE,
             Column("judged_spatial", pl.Boolean, "What the pre-filter said"),
             Column("weight", pl.Float64, "Captions with the same verdict that it stands for"),
+        ),
+        partition=None,
+    ),
+    TableSchema(
+        "dataset_card",
+        "The dataset as it would be published: its card, Croissant metadata and rows, file by file.",
+        ("file",),
+        _FILE,
+        partition=None,
+    ),
+    TableSchema(
+        "published_dataset",
+        "What was pushed to the hub, file by file. Off by default.",
+        ("file",),
+        (
+            Column("repository", pl.String, "Dataset repository on the hub"),
+            Column("revision", pl.String, "Commit it was pushed as"),
+            *_FILE,
+            Column("embedded_images", pl.UInt64, "Pictures inside it; null where it holds no rows"),
         ),
         partition=None,
     ),
