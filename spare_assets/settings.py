@@ -73,7 +73,11 @@ class SourceSettings(Strict):
     download_images: bool = Field(False, description="Fetch images that have a URL and no local file.")
     scenes: SceneSettings | None = Field(None, description="Render this source when its files are absent.")
     licence: str = Field("unknown", description="Licence of the captions, for the dataset card.")
+    image_licence: str = Field(
+        "unknown", description="Licence of the images: whether they may be embedded in what is published."
+    )
     homepage: str | None = Field(None, description="Where the corpus comes from; named when files are missing.")
+    citation: str | None = Field(None, description="How the corpus asks to be cited, as BibTeX, for the dataset card.")
 
     @model_validator(mode="after")
     def _caption_column_named(self) -> SourceSettings:
@@ -532,6 +536,41 @@ class ReviewSettings(Strict):
     folder: str = Field("reviews", description="Where reviewers' files are put, relative to the home.")
 
 
+class PublicationSettings(Strict):
+    """The dataset's card, and whether, where and how the dataset is pushed to a hub."""
+
+    enabled: bool = Field(False, description="Whether materializing `published_dataset` pushes anything.")
+    repo_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
+        description="Dataset repository on the hub, `<owner>/<name>`.",
+    )
+    private: bool = Field(True, description="Create the repository as private; one that is there stays as it is.")
+    pretty_name: str = Field("Spatial question-answer pairs from image captions", description="The card's title.")
+    languages: tuple[str, ...] = Field(
+        ("en",), min_length=1, description="Languages of the captions, as ISO 639 codes."
+    )
+    embed_images: Literal["never", "by_licence"] = Field(
+        "never",
+        description="Pictures by reference alone, or inside the files where their licence lets them be passed on.",
+    )
+    allow_unknown_licence: bool = Field(
+        False, description="Push although a source's licence is not declared: you know that you may."
+    )
+    token_variable: str = Field(
+        "HF_TOKEN", description="Environment variable holding the hub's token; never stored or logged."
+    )
+    endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="Address of another hub than the public one (or HF_ENDPOINT)."
+    )
+
+    @model_validator(mode="after")
+    def _repository_named(self) -> PublicationSettings:
+        if self.enabled and self.repo_id is None:
+            raise ValueError("`enabled` needs `repo_id: <owner>/<name>`")
+        return self
+
+
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
@@ -561,6 +600,7 @@ class Settings(Strict):
     scoring: ScoringSettings = ScoringSettings()
     analyses: AnalysesSettings = AnalysesSettings()
     review: ReviewSettings = ReviewSettings()
+    publication: PublicationSettings = PublicationSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")
