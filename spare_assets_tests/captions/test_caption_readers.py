@@ -413,7 +413,7 @@ def test_a_table_reads_alike_from_every_kind_of_file(
 
 def test_a_gzipped_table_is_told_by_its_content(home: Home, tmp_path: Path) -> None:
     write_separated(tmp_path / "t.csv")
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes()))
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes(), mtime=0))
     captions, _, _ = read(home, format="table", files=["t.csv.gz"], **TABLE)
     assert captions.height == 2
 
@@ -524,7 +524,7 @@ def broken_parquet(path: Path) -> None:
         ("docci", "folder", "folder", r"is a folder.*folder/\*\.jsonl"),
         ("docci", "empty.jsonl", b"", r"is empty \(0 bytes\).*example\.org"),
         ("docci", "blank.jsonl", b"\n \n", "holds no row"),
-        ("docci", "cut.jsonl.gz", gzip.compress(b"x" * 100_000)[:60], "cut or damaged inside its gzip"),
+        ("docci", "cut.jsonl.gz", gzip.compress(b"x" * 100_000, mtime=0)[:60], "cut or damaged inside its gzip"),
         ("docci", "actually.jsonl", "parquet", "is a Parquet file where a text file"),
         ("pixmo_cap", "text.parquet", b"image_url,caption\n", "is not a Parquet file"),
         ("pixmo_cap", "empty.parquet", b"", "is empty"),
