@@ -334,6 +334,9 @@ class TrainingSettings(Strict):
     contamination: Literal["report", "exclude"] = Field(
         "report", description="What happens to training images that a benchmark uses."
     )
+    frames: tuple[Literal["viewer", "object", "ambiguous", "none"], ...] | None = Field(
+        None, min_length=1, description="Frames of reference whose spatial pairs are trained on; all when absent."
+    )
     hash_distance: int = Field(
         4, ge=0, le=64, description="Perceptual hashes that differ in at most so many of 64 bits are of one picture."
     )

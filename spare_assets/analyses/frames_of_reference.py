@@ -39,9 +39,12 @@ from spare_assets.analyses.fronts import (
     word_set,
     words_of,
 )
+from spare_assets.settings import RESERVED_SOURCE
 
 Frame = Literal["viewer", "object", "ambiguous", "none"]
 FRAMES: tuple[Frame, ...] = get_args(Frame)
+VERSION = 1
+"""Raise it when equal pairs get other marks than before."""
 
 
 class _Level(IntEnum):
@@ -312,3 +315,13 @@ def _end(words: Sequence[str], place: int, anchor: Kind | None) -> Iterator[tupl
     # "at the front of the bus" is where something is; "the front of the bus" alone is a thing like others.
     if place >= 2 and words[place - 2] in _PLACING:
         yield _Level.RELATION, "object" if kind in ("being", "fronted", "pronoun") else "viewer"
+
+
+def frame_shares(samples: pl.LazyFrame) -> pl.DataFrame:
+    """Pairs of each source and in total, and the percentage of each frame among them; `samples` is `spare_dataset`."""
+    frame = pl.col("pairs").struct.field("frame")
+    shares = [(100 * (frame == name).mean()).round(2).alias(name) for name in FRAMES]
+    pairs = samples.select("source", "pairs").explode("pairs").filter(pl.col("pairs").is_not_null())
+    by_source = pairs.group_by("source").agg(pl.len().alias("pairs_marked"), *shares).sort("source")
+    total = pairs.select(pl.lit(RESERVED_SOURCE).alias("source"), pl.len().alias("pairs_marked"), *shares)
+    return pl.concat([by_source, total]).rename({"pairs_marked": "pairs"}).collect()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from spare_assets.analyses.frames_of_reference import mark_frames
 from spare_assets.storage.schemas import TABLES
 
 
@@ -13,7 +14,7 @@ def samples(captions: pl.LazyFrame, pairs: pl.LazyFrame, images: pl.LazyFrame, a
     """Samples of one source, sorted by caption_id: every caption that still holds a pair, with its pairs in order.
 
     `captions`, `pairs`, `images` and `alignment` are the source's spatial_captions, spatial_pairs, images and
-    alignment_verdicts.
+    alignment_verdicts. Each pair is marked with its frame of reference.
     """
     lists = (
         pairs.join(
@@ -22,9 +23,10 @@ def samples(captions: pl.LazyFrame, pairs: pl.LazyFrame, images: pl.LazyFrame, a
             how="left",
             maintain_order="left",
         )
+        .with_columns(mark_frames(pl.struct("question", "answer")))
         .sort("caption_id", "position")
         .group_by("caption_id", maintain_order=True)
-        .agg(pairs=pl.struct("pair_id", "question", "answer", "alignment_score"))
+        .agg(pairs=pl.struct("pair_id", "question", "answer", "alignment_score", "frame"))
     )
     usable = images.filter(pl.col("status") == "ok").select("image_id", image_path="path", image_sha256="sha256")
     return (

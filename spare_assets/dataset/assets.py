@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from spare_assets.analyses.frames_of_reference import VERSION as FRAMES_VERSION
+from spare_assets.analyses.frames_of_reference import frame_shares
 from spare_assets.dataset.assembly import in_key_order, samples
 from spare_assets.dataset.funnel import funnel, funnel_table
 from spare_assets.dataset.statistics import dataset_statistics
 from spare_assets.orchestration.stage import Stage, count_table
 from spare_assets.orchestration.tables import table_outs
-from spare_assets.settings import Home
+from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.tables import content_hash
 
@@ -28,9 +30,10 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "spare_dataset",
             group=GROUP,
-            code_version="1",
+            code_version=fingerprint(1, FRAMES_VERSION),
             story="Paper 3.2.2. From all declared sources that are materialized; the metadata lists them with "
-            "their content versions, and the absent ones.",
+            "their content versions, and the absent ones. Each pair is marked with the frame of reference it speaks "
+            "in (paper, section 6).",
         ),
         deps=[dg.AssetDep(name, partition_mapping=every_source) for name in PARTS],
     )
@@ -58,6 +61,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                 samples=assembled.rows,
                 pairs=pairs,
                 sources=count_table(versions),
+                frames_of_reference_percent=count_table(frame_shares(assembled.scan())),
                 funnel=count_table(funnel_table(stage.store, present)),
                 stale_sources=dg.MetadataValue.json(
                     [key for key in present if not all(step.adds_up for step in funnel(stage.store, key))]

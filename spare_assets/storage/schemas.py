@@ -13,7 +13,16 @@ import polars as pl
 
 from spare_assets.settings import BENCHMARKS
 
-PAIR = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "alignment_score": pl.Float32})
+PAIR = pl.Struct(
+    {
+        "pair_id": pl.String,
+        "question": pl.String,
+        "answer": pl.String,
+        "alignment_score": pl.Float32,
+        "frame": pl.String,
+    }
+)
+"""`frame` is the frame of reference: viewer, object, ambiguous or none."""
 
 TURN = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String, "benign": pl.Boolean})
 

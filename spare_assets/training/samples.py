@@ -11,6 +11,9 @@ stays, except that no benign pair ever displaces a spatial one.
 **Part.** An image is held out by the hash of its canonical id and nothing else, so that another source, share or seed
 never moves it.
 
+**Frames of reference** (section 6): where the settings name some, spatial pairs that speak in another are left out,
+before questions are compared; benign pairs speak in none and stay.
+
 **Benign pairs** (4.5.2) are those that check 5 alone dropped, by a verdict: a pair whose request failed or whose reply
 said nothing is none. They are taken by smallest hash of pair_id up to the share, so that a smaller share is part of
 a larger.
@@ -30,13 +33,13 @@ import polars as pl
 from spare_assets.quality.deduplication import folded_question
 from spare_assets.settings import TrainingSettings
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import duckdb_limits, quoted, read_batches
+from spare_assets.storage.tables import TableError, duckdb_limits, quoted, read_batches
 
 Part = Literal["train", "held_out"]
 
 _HASH_DIGITS = 16
 _ROW = ("row_id", "part", "image_id", "image_path", "image_sha256", "width", "height")
-_FATES = ("turns", "repeated", "without_image", "contaminated", "over_share")
+_FATES = ("turns", "repeated", "without_image", "contaminated", "other_frame", "over_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ class TrainingCounts:
     """What became of the pairs offered for training.
 
     `spatial` pairs of the dataset and `benign` ones were offered. Of both, `turns` are in the rows; the others asked
-    a question `repeated` for their image, have no usable image file, stand on an excluded image, or are benign and
-    above the share. `benign_turns`, `images`, `held_out_images`, `captions` are of what is in the rows.
+    a question `repeated` for their image, have no usable image file, stand on an excluded image, speak in a frame of
+    reference that was not asked for, or are benign and above the share. `benign_turns`, `images`, `held_out_images`,
+    `captions` are of what is in the rows.
     """
 
     spatial: int
@@ -54,6 +58,7 @@ class TrainingCounts:
     repeated: int
     without_image: int
     contaminated: int
+    other_frame: int
     over_share: int
     benign_turns: int
     images: int
@@ -112,11 +117,13 @@ def choose_turns(
     `spatial_captions` and `images` of every source in it; `contaminated` is `contaminated_images`. An image is usable
     where any source holds a file of it; of several the first by source counts. Everything large is sorted and joined
     on disk, below the folder `scratch`, which holds the chosen turns until it is removed.
+
+    Raises TableError where the settings ask for frames of reference and the dataset's pairs are not marked.
     """
     import duckdb
 
     inputs = {
-        "spatial": _spatial_pairs(dataset),
+        "spatial": _spatial_pairs(dataset, marked=settings.frames is not None),
         "benign": pl.concat([_benign_pairs(table) for table in rejected]),
         "captions": pl.concat([table.select("caption_id", "image_id", "caption") for table in captions]),
         "images": pl.concat(list(images))
@@ -132,7 +139,8 @@ def choose_turns(
             frame.sink_parquet(path)
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{quoted(path)}')")
         connection.execute(_FILES)
-        connection.execute(_JUDGED, [settings.contamination == "exclude"])
+        wanted = list(settings.frames) if settings.frames else None
+        connection.execute(_JUDGED, {"exclude": settings.contamination == "exclude", "frames": wanted})
         spatial = connection.execute("SELECT count(*) FROM judged WHERE fate = 'turns'").fetchall()[0][0]
         share = Fraction(str(settings.benign_share))
         connection.execute(_ACCEPTED, [int(share * spatial / (1 - share))])
@@ -156,15 +164,19 @@ ORDER BY image_id, source, image_path
 _JUDGED = """
 CREATE TABLE judged AS
 WITH offered AS (
-    SELECT *, false AS benign FROM spatial
+    SELECT * EXCLUDE (frame), false AS benign, $frames::VARCHAR[] IS NOT NULL
+        AND NOT coalesce(list_contains($frames::VARCHAR[], frame), false) AS other_frame FROM spatial
     UNION ALL BY NAME
-    SELECT benign.*, captions.image_id, true AS benign FROM benign LEFT JOIN captions USING (caption_id)
+    SELECT benign.*, captions.image_id, true AS benign, false AS other_frame
+    FROM benign LEFT JOIN captions USING (caption_id)
 )
 SELECT offered.*, CASE
     WHEN files.image_id IS NULL THEN 'without_image'
-    WHEN contaminated.image_id IS NOT NULL AND ? THEN 'contaminated'
-    WHEN row_number() OVER (PARTITION BY offered.image_id, folded ORDER BY benign, caption_id, position) > 1
-    THEN 'repeated'
+    WHEN contaminated.image_id IS NOT NULL AND $exclude THEN 'contaminated'
+    WHEN other_frame THEN 'other_frame'
+    WHEN row_number() OVER (
+        PARTITION BY offered.image_id, folded, other_frame ORDER BY benign, caption_id, position
+    ) > 1 THEN 'repeated'
     WHEN benign THEN 'benign'
     ELSE 'turns'
 END AS fate
@@ -178,7 +190,7 @@ SELECT pair_id FROM judged WHERE fate = 'benign' ORDER BY sha256(pair_id), pair_
 
 _CHOSEN = f"""
 CREATE TABLE chosen AS
-SELECT judged.* EXCLUDE (fate, folded),
+SELECT judged.* EXCLUDE (fate, folded, other_frame),
     CASE WHEN fate <> 'benign' THEN fate WHEN accepted.pair_id IS NULL THEN 'over_share' ELSE 'turns' END AS fate,
     CASE WHEN substr(sha256(image_id), 1, {_HASH_DIGITS}) < ? THEN 'held_out' ELSE 'train' END AS part
 FROM judged LEFT JOIN accepted USING (pair_id)
@@ -203,7 +215,8 @@ ORDER BY row_id, caption_id
 _COUNTED = """
 SELECT count(*) FILTER (NOT benign), count(*) FILTER (benign),
     count(*) FILTER (fate = 'turns'), count(*) FILTER (fate = 'repeated'), count(*) FILTER (fate = 'without_image'),
-    count(*) FILTER (fate = 'contaminated'), count(*) FILTER (fate = 'over_share'),
+    count(*) FILTER (fate = 'contaminated'), count(*) FILTER (fate = 'other_frame'),
+    count(*) FILTER (fate = 'over_share'),
     count(*) FILTER (fate = 'turns' AND benign), count(DISTINCT image_id) FILTER (fate = 'turns'),
     count(DISTINCT image_id) FILTER (fate = 'turns' AND part = 'held_out'),
     count(DISTINCT caption_id) FILTER (fate = 'turns')
@@ -218,15 +231,36 @@ def offered_pairs(dataset: pl.LazyFrame, rejected: Sequence[pl.LazyFrame]) -> in
     return int(spatial + sum(benign))
 
 
-def _spatial_pairs(dataset: pl.LazyFrame) -> pl.LazyFrame:
-    """Surviving pairs, one row each; `position` is their place among the sample's."""
+def _spatial_pairs(dataset: pl.LazyFrame, *, marked: bool) -> pl.LazyFrame:
+    """Surviving pairs, one row each; `position` is their place among the sample's, `frame` null unless `marked`."""
+    if marked and "frame" not in _pair_fields(dataset):
+        raise TableError(
+            "spare_dataset was made before its pairs were marked with a frame of reference, and `training.frames` asks "
+            "for some: materialize spare_dataset again, which asks no model anything"
+        )
+    frame = pl.col("frame") if marked else pl.lit(None, pl.String)
     return (
         dataset.select("image_id", "caption_id", "pairs", position=pl.int_ranges(pl.col("pairs").list.len()))
         .explode("pairs", "position")
         .unnest("pairs")
         .filter(pl.col("pair_id").is_not_null())
-        .select("image_id", "caption_id", "position", "pair_id", "question", "answer", folded=folded_question())
+        .select(
+            "image_id",
+            "caption_id",
+            "position",
+            "pair_id",
+            "question",
+            "answer",
+            frame.alias("frame"),
+            folded=folded_question(),
+        )
     )
+
+
+def _pair_fields(dataset: pl.LazyFrame) -> list[str]:
+    pairs = dataset.collect_schema()["pairs"]
+    inner = pairs.inner if isinstance(pairs, pl.List) else None
+    return [field.name for field in inner.fields] if isinstance(inner, pl.Struct) else []
 
 
 def _benign_pairs(rejected: pl.LazyFrame) -> pl.LazyFrame:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spare_assets.analyses.frames_of_reference import FRAMES, Frame, frame_of, mark_frames
+from spare_assets.analyses.frames_of_reference import FRAMES, Frame, frame_of, frame_shares, mark_frames
 from spare_assets.analyses.fronts import kind_at, phrase_at, words_of
 from spare_assets.engines.rule_based.questions import write_pairs
 
@@ -135,6 +135,17 @@ def test_a_column_is_marked_row_by_row() -> None:
     assert marked["frame"].to_list() == marked["expected"].to_list()
     empty = frame.head(0).with_columns(mark_frames(pl.struct("question", "answer"))).collect()
     assert empty.schema["frame"] == pl.String
+
+
+def test_shares_are_counted_by_source_and_in_total() -> None:
+    rows = [
+        {"source": "a", "pairs": [{"frame": "viewer"}, {"frame": "none"}]},
+        {"source": "a", "pairs": [{"frame": "none"}, {"frame": "none"}]},
+        {"source": "b", "pairs": [{"frame": "object"}]},
+    ]
+    shares = frame_shares(pl.LazyFrame(rows))
+    assert shares.columns == ["source", "pairs", *FRAMES]
+    assert shares.rows() == [("a", 4, 25.0, 0.0, 0.0, 75.0), ("b", 1, 0, 100, 0, 0), ("total", 5, 20, 20, 0, 60)]
 
 
 @pytest.mark.skipif(not (REAL / "comprecap_longcaps").is_dir(), reason="the real captions are not beside the project")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spare_assets.settings import TrainingSettings, load_settings
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import read_batches
+from spare_assets.storage.tables import TableError, read_batches
 from spare_assets.training import samples as samples_module
 from spare_assets.training.samples import ChosenTurns, choose_turns, part_of
 
@@ -263,3 +263,52 @@ def test_whatever_comes_in_is_accounted_for(captions: Any, more: Any, share: flo
         seen.append(rows.select("image_id", "part"))
     before, after = (dict(frame.iter_rows()) for frame in seen)
     assert all(after[image] == part for image, part in before.items() if image in after)
+
+
+def in_frames(frames: Sequence[str]) -> Corpus:
+    """One image, asked about in these frames by as many questions."""
+    corpus = Corpus().image("i1").caption("a:1", "i1", [f"Question {n}?" for n in range(len(frames))], benign=["Red?"])
+    for pair, frame in zip(corpus.dataset[0]["pairs"], frames, strict=True):
+        pair["frame"] = frame
+    return corpus
+
+
+def test_pairs_in_other_frames_than_asked_for_are_left_out_and_counted(tmp_path: Path) -> None:
+    corpus = in_frames(["viewer", "object", "ambiguous", "none", "viewer"])
+    chosen = corpus.choose(tmp_path, frames=("viewer", "none"))
+    rows, _ = collected(chosen)
+    assert turns(rows) == {"i1": by_hash("a:1/s0", "a:1/s3", "a:1/s4", "a:1/b0")}
+    assert (chosen.counts.other_frame, chosen.counts.turns) == (2, 4)
+    conserve("training_samples", read=chosen.counts.offered, parts=chosen.counts.parts)
+
+
+def test_all_frames_are_trained_on_unless_some_are_named(tmp_path: Path) -> None:
+    chosen = in_frames(["viewer", "object"]).choose(tmp_path)
+    assert (chosen.counts.other_frame, chosen.counts.turns) == (0, 3)
+
+
+def test_a_question_left_out_for_its_frame_does_not_hide_the_same_one_in_another(tmp_path: Path) -> None:
+    corpus = in_frames(["viewer", "object"])
+    for pair in corpus.dataset[0]["pairs"]:
+        pair["question"] = "What is to the left?"
+    chosen = corpus.choose(tmp_path, frames=("object",))
+    rows, _ = collected(chosen)
+    assert turns(rows) == {"i1": by_hash("a:1/s1", "a:1/b0")}
+    assert (chosen.counts.other_frame, chosen.counts.repeated) == (1, 0)
+
+
+def test_a_dataset_from_before_the_marks_is_trained_on_whole_or_refused_in_words(tmp_path: Path) -> None:
+    unmarked = pl.Struct({"pair_id": pl.String, "question": pl.String, "answer": pl.String})
+    schema = TABLES["spare_dataset"].polars() | {"pairs": pl.List(unmarked)}
+    corpus = Corpus().image("i1").caption("a:1", "i1", ["Where?"])
+    choose = partial(
+        choose_turns,
+        pl.LazyFrame(corpus.dataset, schema=schema),
+        [table("rejected_pairs", [])],
+        [table("spatial_captions", corpus.captions)],
+        [table("images", corpus.images)],
+        table("contaminated_images", []),
+    )
+    assert choose(training(), tmp_path).counts.turns == 1
+    with pytest.raises(TableError, match="materialize spare_dataset again"):
+        choose(training(frames=("object",)), tmp_path)
