@@ -574,6 +574,24 @@ class PublicationSettings(Strict):
         return self
 
 
+class ExportSettings(Strict):
+    """What the exports for other tools hold, and in what pieces."""
+
+    with_images: bool = Field(
+        False,
+        description="Put the pictures in: inside Parquet and tar files, as copies beside JSON. Otherwise they are "
+        "named by absolute path, for use on this machine.",
+    )
+    held_out: bool = Field(
+        True,
+        description="Samples of images that training holds out (`training.held_out_share`) get files of their own.",
+    )
+    shard_rows: int = Field(50_000, ge=1, description="Rows of a Parquet or tar file at most.")
+    shard_megabytes: float = Field(
+        500, gt=0, description="Text and pictures, before compression, from which on a new Parquet or tar file begins."
+    )
+
+
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
@@ -604,6 +622,7 @@ class Settings(Strict):
     analyses: AnalysesSettings = AnalysesSettings()
     review: ReviewSettings = ReviewSettings()
     publication: PublicationSettings = PublicationSettings()
+    exports: ExportSettings = ExportSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("sources")

@@ -17,7 +17,7 @@ from spare_assets.settings import Home
 from spare_assets.storage.temporaries import sweep_temporaries
 
 STATE_VARIABLE = "SPARE_INSTANCE"
-_TEMPORARIES = (".*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp")
+_TEMPORARIES = (".*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp", "exports/.*.tmp")
 """Where stages leave temporary files. Downloads sweep their own folders, which can hold a million images."""
 _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,

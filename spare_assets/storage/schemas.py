@@ -216,6 +216,24 @@ def _frequencies(name: str, description: str, corpus: Column, partition: Literal
     )
 
 
+def _export(name: str, description: str) -> TableSchema:
+    return TableSchema(
+        name,
+        f"The dataset {description}: the data files that were written.",
+        ("file",),
+        (
+            Column("file", pl.String, "Name within the export's folder"),
+            Column("part", pl.String, "train or held_out, by image"),
+            Column("rows", pl.UInt64, "Rows, or array members, of the file"),
+            Column("pairs", pl.UInt64, "Pairs in them"),
+            Column("images", pl.UInt64, "Rows that have an image"),
+            Column("bytes", pl.UInt64, "Size of the file"),
+            Column("sha256", pl.String, "Hash of the file's bytes"),
+        ),
+        partition=None,
+    )
+
+
 _TABLES = (
     TableSchema("captions", "One row per caption read from a source.", ("caption_id",), _CAPTION_COLUMNS),
     TableSchema(
@@ -785,6 +803,12 @@ _TABLES = (
         ),
         partition=None,
     ),
+    _export("parquet_export", "for Hugging Face `datasets`, as Parquet with an image column"),
+    _export("llava_export", "as LLaVA reads it, JSON of conversations"),
+    _export("llama_factory_export", "as LLaMA-Factory reads it, messages with a `dataset_info.json`"),
+    _export("ms_swift_export", "as ms-swift reads it, messages with a `dataset_info.json`"),
+    _export("trl_export", "as TRL trains on it, conversational prompts and completions, a row per pair"),
+    _export("webdataset_export", "as WebDataset shards, tar files read from front to back"),
 )
 
 TABLES: Mapping[str, TableSchema] = {table.name: table for table in _TABLES}
