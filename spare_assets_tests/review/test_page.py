@@ -24,7 +24,7 @@ from spare_assets_tests.review.drawn import caption_rows, pair_rows, put, verdic
 from spare_assets_tests.review.reviewer import Reviewer, chromium, wait
 
 HOSTILE = (
-    "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> &lt; ${x} $block \u202e\u2028 "
+    "<!-- <script </script x </script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> &lt; ${x} $block \u202e\u2028 "
     "الكرسي على يسار الطاولة 👩‍🚀🏳️‍🌈"
 )
 
@@ -96,6 +96,8 @@ def check_outside_text(text: str) -> None:
     plain = review_page(pair_rows(1), caption_rows(1)).html
     found, expected = Markup(page), Markup(plain)
     assert found.elements == expected.elements
+    raw = page.partition('id="sample">')[2].partition("</script>")[0]
+    assert not set("<>&") & set(raw), "nothing in it can end the block"
     assert found.texts["script"][1:] == expected.texts["script"][1:] and len(found.texts["script"]) == 2
     caption, pair = block(page)["items"]
     assert caption["caption"] == text

@@ -29,6 +29,8 @@ def test_the_finite_population_correction_by_hand() -> None:
     assert sample_size(10**12) == 385
     assert sample_size(1000) == 278
     assert sample_size(1000, margin=0.1) == 88
+    # 15 * 0.9604 / (0.01 * 14 + 0.9604) = 13.09; with 15 in the place of 14 it would be 12.98
+    assert sample_size(15, margin=0.1) == 14
     assert sample_size(1000, proportion=0.04) == 56
     assert (sample_size(1), sample_size(0)) == (1, 0)
 
