@@ -24,8 +24,8 @@ from spare_assets_tests.review.drawn import caption_rows, pair_rows, put, verdic
 from spare_assets_tests.review.reviewer import Reviewer, chromium, wait
 
 HOSTILE = (
-    "<!-- <script </script x </script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> &lt; ${x} $block \u202e\u2028 "
-    "الكرسي على يسار الطاولة 👩‍🚀🏳️‍🌈"
+    "<!-- <script </script x </script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> &lt; "
+    "${x} $block \u202e\u2028 الكرسي على يسار الطاولة 👩‍🚀🏳️‍🌈"
 )
 
 
