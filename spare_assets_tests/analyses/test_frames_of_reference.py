@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given
@@ -12,7 +13,12 @@ from hypothesis import strategies as st
 
 from spare_assets.analyses.frames_of_reference import FRAMES, Frame, frame_of, frame_shares, mark_frames
 from spare_assets.analyses.fronts import kind_at, phrase_at, words_of
+from spare_assets.cli.materialize import Materialization
 from spare_assets.engines.rule_based.questions import write_pairs
+from spare_assets.orchestration.instance import open_instance
+from spare_assets.settings import load_settings, open_home
+from spare_assets.storage.tables import TableStore
+from spare_assets_tests.profiles import sandbox_profile
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -154,3 +160,29 @@ def test_real_captions_speak_by_the_viewer_most_of_all() -> None:
     marks = [frame_of(pair.question, pair.answer) for caption in captions for pair in write_pairs(caption)]
     shares = {frame: marks.count(frame) / len(marks) for frame in FRAMES}
     assert shares["none"] > shares["viewer"] > shares["ambiguous"] > shares["object"] > 0
+
+
+def test_the_dataset_says_its_frames_and_a_training_mix_asks_for_some(tmp_path: Path) -> None:
+    benchmarks = load_settings("sandbox").model_dump(mode="json")["benchmarks"]
+    for benchmark in benchmarks.values():
+        benchmark["scenes"]["count"] = 4
+    profile = sandbox_profile(tmp_path, scenes=12, training={"frames": ["viewer"]}, benchmarks=benchmarks)
+    home = open_home(str(profile), tmp_path / "home").claim()
+    assert Materialization(home, "+training_samples", ()).execute()
+    store = TableStore(home.tables)
+    pairs = store.scan("spare_dataset").select(pl.col("pairs").explode().struct.unnest()).collect()
+    assert set(pairs["frame"]) <= set(FRAMES)
+    assert pairs["frame"].null_count() == 0
+    viewer = set(pairs.filter(pl.col("frame") == "viewer")["pair_id"])
+    assert 0 < len(viewer) < pairs.height
+    turns = store.scan("training_samples").select(pl.col("turns").explode().struct.unnest()).collect()
+    assert set(turns.filter(~pl.col("benign"))["pair_id"]) <= viewer
+    with open_instance(home) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("training_samples"))
+        assembled = instance.get_latest_materialization_event(dg.AssetKey("spare_dataset"))
+    assert event is not None and event.asset_materialization is not None
+    assert event.asset_materialization.metadata["pairs_other_frame"].value == pairs.height - len(viewer)
+    assert assembled is not None and assembled.asset_materialization is not None
+    shares = assembled.asset_materialization.metadata["frames_of_reference_percent"]
+    assert isinstance(shares, dg.TableMetadataValue)
+    assert [record.data["source"] for record in shares.records] == [*sorted(home.settings.sources), "total"]
