@@ -14,6 +14,7 @@ from spare_assets.captions.files import SourceFile, opened
 
 CHUNK_BYTES = 1_000_000
 MAX_MEMBER_CHARACTERS = 64_000_000
+_AFTER_VALUE = frozenset(" \t\r\n,:]}")
 
 
 def document_members(file: SourceFile, *names: str) -> Iterator[Any]:
@@ -115,8 +116,8 @@ class _Document:
             except RecursionError:
                 raise self._file.error("is nested too deeply to be read") from None
             else:
-                # A number that touches the end of what was read may go on behind it.
-                if end < len(self._text) or self._ended:
+                # A number cut by the end of what was read ("1", "1.", "1e-") goes on behind it.
+                if self._ended or self._text[end : end + 1] in _AFTER_VALUE:
                     self._place = end
                     return value
             held = len(self._text) - self._place

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spare_assets.analyses import json_stream
@@ -153,6 +153,8 @@ JSON = st.recursive(
 
 
 @settings(deadline=None, max_examples=150)
+@example(wanted=[0.0, 1e-300, -12], before={"a": 1.5}, chunk=1, indent=2, escaped=False)
+@example(wanted=[0.0], before={}, chunk=2, indent=2, escaped=False)
 @given(
     wanted=st.lists(JSON, max_size=6),
     before=st.dictionaries(st.text(max_size=3).filter(lambda name: name != "wanted"), JSON, max_size=3),
