@@ -249,10 +249,7 @@ PARQUET = ExportFormat(
                 "pairs",
                 pa.list_(
                     pa.struct(
-                        [
-                            (name, pa.float32() if kind == pl.Float32 else _STRING)
-                            for name, kind in _PAIR_FIELDS.items()
-                        ]
+                        [(name, pa.float32() if kind == pl.Float32 else _STRING) for name, kind in _PAIR_FIELDS.items()]
                     )
                 ),
             ),
