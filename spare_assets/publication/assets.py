@@ -7,8 +7,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from spare_assets.orchestration.stage import Stage, count_table
+from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table
 from spare_assets.orchestration.tables import table_outs
+from spare_assets.publication.dataset_card import card_text
+from spare_assets.publication.dataset_folder import CARD, CROISSANT, embeddable, write_dataset_folder
 from spare_assets.publication.export_formats import (
     LLAMA_FACTORY,
     LLAVA,
@@ -25,13 +27,17 @@ from spare_assets.publication.export_writing import (
     publish_folder,
     write_export,
 )
+from spare_assets.publication.facts import CardError, CardFacts, card_facts
+from spare_assets.publication.hub import PublicationError, hub_token, push, refusal
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
+from spare_assets.storage.schemas import TABLES
 from spare_assets.storage.tables import read_batches
 from spare_assets.storage.temporaries import temporary_beside
 from spare_assets.training.samples import part_of
 
 GROUP = "publication"
+CARD_VERSION = "1"
 EXPORTS_VERSION = "1"
 _EXPORT_BATCH = 1_000
 _FILES_SHOWN = 50
@@ -39,6 +45,109 @@ _FILES_SHOWN = 50
 
 def build(home: Home) -> list[dg.AssetsDefinition]:
     """The assets of this room, for one profile."""
+
+    publication = home.settings.publication
+    worded = {"pretty_name", "languages", "repo_id"}
+    terms = {"licence", "image_licence", "homepage", "citation"}
+    # What the tables are made by is no part of these: the assets that make them are stale with it, and so is the card.
+    card_version = fingerprint(
+        CARD_VERSION,
+        publication.model_dump(include=worded, mode="json"),
+        {key: source.model_dump(include=terms, mode="json") for key, source in home.settings.sources.items()},
+    )
+
+    @dg.multi_asset(
+        name="dataset_card",
+        outs=table_outs(
+            "dataset_card",
+            group=GROUP,
+            code_version=card_version,
+            story="In `exports/card/`: a folder that a hub takes as it is. The card says what the dataset was made of "
+            "and how, what was dropped, under what terms it is, and its known limits.",
+        ),
+        deps=[
+            "spare_dataset",
+            "dataset_statistics",
+            "review_results",
+            dg.AssetDep("rejected_pairs", partition_mapping=dg.AllPartitionMapping()),
+        ],
+        op_tags={PARTIAL_INPUTS: "true"},
+    )
+    def dataset_card(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            facts = facts_of(stage)
+            target = home.exports / "card"
+            folder = temporary_beside(target)
+            folder.mkdir(parents=True)
+            try:
+                files = write_dataset_folder(folder, facts, stage.store)
+                stage.stage("dataset_card", files)
+                publish_folder(folder, target)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            stage.note(
+                card=dg.MetadataValue.md(card_text(facts)),
+                folder=dg.MetadataValue.path(str(target)),
+                card_file=dg.MetadataValue.path(str(target / CARD)),
+                croissant_file=dg.MetadataValue.path(str(target / CROISSANT)),
+                dataset_version=facts.version,
+                licences=dg.MetadataValue.json({source.key: source.settings.licence for source in facts.sources}),
+                not_publishable=refusal(facts, publication) or "nothing in its way",
+                files=count_table(files.select("file", "rows", "bytes").head(_FILES_SHOWN)),
+            )
+            yield from stage.publish()
+
+    @dg.multi_asset(
+        name="published_dataset",
+        outs=table_outs(
+            "published_dataset",
+            group=GROUP,
+            code_version=fingerprint(card_version, publication.model_dump(exclude={"token_variable"}, mode="json")),
+            story="Set `publication.enabled` and `publication.repo_id` to push; the token comes from the environment. "
+            "Trials, and captions whose licence nobody declared, are refused.",
+        ),
+        deps=["spare_dataset", "dataset_card"],
+    )
+    def published_dataset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        with Stage(context, home) as stage:
+            if not publication.enabled:
+                stage.stage("published_dataset", TABLES["published_dataset"].empty())
+                stage.note(pushed="off: `publication.enabled` would push the dataset to `publication.repo_id`")
+                yield from stage.publish()
+                return
+            facts = facts_of(stage)
+            if reason := refusal(facts, publication):
+                raise dg.Failure(reason, allow_retries=False)
+            embed = embeddable(facts) if publication.embed_images == "by_licence" else None
+            folder = stage.scratch / "dataset"
+            folder.mkdir()
+            try:
+                hub_token(publication)
+                files = write_dataset_folder(folder, facts, stage.store, embed)
+                revision = push(folder, facts, publication)
+            except (ExportError, PublicationError) as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            pushed = files.with_columns(repository=pl.lit(publication.repo_id), revision=pl.lit(revision))
+            stage.stage("published_dataset", pushed)
+            stage.note(
+                repository=publication.repo_id,
+                revision=revision,
+                dataset_version=facts.version,
+                samples=facts.totals["samples"],
+                pairs=facts.totals["pairs"],
+                embedded_images=int(files["embedded_images"].sum()),
+                images_embedded_from=dg.MetadataValue.json(embed or []),
+                bytes=int(files["bytes"].sum()),
+                files=count_table(files.select("file", "rows", "bytes").head(_FILES_SHOWN)),
+            )
+            yield from stage.publish()
+
+    def facts_of(stage: Stage) -> CardFacts:
+        """What there is to say about the stored dataset. Raises Failure where it is not of one state."""
+        try:
+            return card_facts(stage.store, home.settings)
+        except CardError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
 
     def export_outs(name: str, story: str) -> dict[str, dg.AssetOut]:
         exports = home.settings.exports
@@ -114,7 +223,16 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
     def webdataset_export(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         yield from exported(context, home, "webdataset_export", WEBDATASET)
 
-    return [parquet_export, llava_export, llama_factory_export, ms_swift_export, trl_export, webdataset_export]
+    return [
+        dataset_card,
+        published_dataset,
+        parquet_export,
+        llava_export,
+        llama_factory_export,
+        ms_swift_export,
+        trl_export,
+        webdataset_export,
+    ]
 
 
 def exported(
