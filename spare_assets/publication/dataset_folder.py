@@ -39,7 +39,9 @@ COLUMNS = tuple(
     )
 )
 """What is published of a sample."""
-_IMAGE_FEATURE = {"image": {"_type": "Image"}}
+# Without the note, and these very types, `datasets` takes pictures for structs of bytes.
+_IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_IMAGE_FEATURE = {"huggingface": json.dumps({"info": {"features": {IMAGE.name: {"_type": "Image"}}}})}
 _BATCH_ROWS = 100
 _SHARD_BYTES = 400_000_000
 
@@ -131,8 +133,8 @@ class _PictureShard:
         frame = batch.drop("image_path").with_columns(pl.Series(IMAGE.name, pictures, dtype=IMAGE.dtype))
         arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
-            features = json.dumps({"info": {"features": _features(arrow.schema)}})
-            schema = arrow.schema.with_metadata({"huggingface": features})
+            place = arrow.schema.get_field_index(IMAGE.name)
+            schema = arrow.schema.set(place, pa.field(IMAGE.name, _IMAGE_TYPE)).with_metadata(_IMAGE_FEATURE)
             self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
         self._writer.write_table(arrow.cast(self._writer.schema))
         self.embedded += sum(picture is not None for picture in pictures)
@@ -146,19 +148,6 @@ class _PictureShard:
 def _picture(path: str, sha256: str) -> dict[str, bytes | str]:
     content = verified_content(Path(path), sha256)
     return {"bytes": content, "path": image_name(content, sha256)}
-
-
-def _features(schema: pa.Schema) -> dict[str, object]:
-    """The columns in the words of `datasets`, which without them takes pictures for structs of bytes."""
-    return {field.name: _feature(field.type) for field in schema} | _IMAGE_FEATURE
-
-
-def _feature(kind: pa.DataType) -> object:
-    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
-        return [_feature(kind.value_type)]
-    if pa.types.is_struct(kind):
-        return {field.name: _feature(field.type) for field in kind}
-    return {"dtype": str(kind), "_type": "Value"}
 
 
 def _file(folder: Path, path: Path, embedded: int | None = None) -> dict[str, str | int | None]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from spare_assets.publication.facts import CardFacts
 from spare_assets.settings import PublicationSettings
 
-_MESSAGE = "SpaRE dataset, content version {version}"
-
 
 class PublicationError(RuntimeError):
     """The dataset is not pushed; the message says why and what to do."""
@@ -45,23 +43,29 @@ def hub_token(settings: PublicationSettings) -> str:
 
 
 def push(folder: Path, facts: CardFacts, settings: PublicationSettings) -> str:
-    """Push a folder as one commit, which also removes data files of before; the commit's id.
+    """Push a folder; the commit's id. Readers see the dataset of before or this one: it is one commit, which also
+    removes the data files that are no longer there.
 
     Raises PublicationError, with whatever the hub answered, without the token.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     assert settings.repo_id is not None
     token = hub_token(settings)
     api = HfApi(endpoint=settings.endpoint, token=token, library_name="spare-assets")
     try:
         api.create_repo(settings.repo_id, repo_type="dataset", private=settings.private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=settings.repo_id,
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        there = api.list_repo_files(settings.repo_id, repo_type="dataset")
+        superseded = [name for name in there if name.startswith("data/") and name not in files]
+        commit = api.create_commit(
+            settings.repo_id,
             repo_type="dataset",
-            folder_path=folder,
-            delete_patterns="data/**/*.parquet",
-            commit_message=_MESSAGE.format(version=facts.version),
+            operations=[
+                *(CommitOperationAdd(name, path) for name, path in files.items()),
+                *(CommitOperationDelete(name) for name in superseded),
+            ],
+            commit_message=f"SpaRE dataset, content version {facts.version}",
         )
     # The client and what lies below it raise errors of many kinds; none may carry the token on.
     except Exception as error:
