@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spare_assets.publication import export_writing
@@ -148,6 +148,7 @@ def test_a_picture_is_named_by_what_it_is() -> None:
 
 
 @given(st.text())
+@example("\x85 \u2028 \u2029 \x0b \x0c \x1c \r")
 def test_json_is_one_line_and_loses_nothing(text: str) -> None:
     line = json_text({"text": text})
     assert json.loads(line) == {"text": text}
