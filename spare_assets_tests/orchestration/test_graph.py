@@ -95,7 +95,12 @@ def test_a_setting_makes_exactly_the_assets_that_read_it_stale(make_home: Callab
     training["recipes"]["spare"] |= {"learning_rate": sandbox["training"]["recipes"]["spare"]["learning_rate"]}
     assert versions(make_home("shared", training=training)) == before, "how many rows share a pass decides nothing"
     after = versions(make_home("three", synthesis={"max_new_tokens": 99}))
-    assert {name for name in before if before[name] != after[name]} == {"qa_pairs", "generation_outcomes"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "qa_pairs",
+        "generation_outcomes",
+        "generation_ablation",
+        "generation_forecast",
+    }
 
 
 if __name__ == "__main__":
