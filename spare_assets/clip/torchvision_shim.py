@@ -43,6 +43,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _declare_missing_operators() -> None:
+    if _libraries:
+        # Somebody asked where torchvision is before anybody imported it: operators are declared once.
+        return
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return
