@@ -47,7 +47,7 @@ from spare_assets.captions.readers import smallest_by_hash
 from spare_assets.captions.records import SourceError
 from spare_assets.engines.chat import EngineError
 from spare_assets.orchestration.resources import Engines
-from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded
+from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, failure
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.quality.assets import sample_rows
 from spare_assets.relations.matcher import KeywordCounts, count_keywords
@@ -122,7 +122,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                     counts |= {(dataset.key, ALL): whole, (dataset.key, SPATIAL): spatial}
                     check_readable(dataset, settings.limits)
             except SourceError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
+                raise failure(str(error)) from error
             progress.finish()
             totals = with_totals(counts)
             stage.stage("vqa_relations", frequency_table(totals, "dataset"))
@@ -213,7 +213,7 @@ def composition_of_vqa(home: Home) -> dg.AssetsDefinition:
                 present, absent = vqa_questions(home)
                 counted = {dataset.key: composed(stage, dataset, engines) for dataset in present}
             except SourceError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
+                raise failure(str(error)) from error
             rows = composition_table(
                 [counted.get(key) or Composition(key, dataset.title) for key, dataset in analyses.vqa.items()]
             )
@@ -253,7 +253,7 @@ def composition_of_vqa(home: Home) -> dg.AssetsDefinition:
 def check_readable(dataset: VqaQuestions, limits: LimitSettings) -> None:
     """Ends the stage where too much of a dataset that was read to its end can't be read."""
     if problem := too_many_unreadable(dataset.key, dataset.read, dataset.unreadable, dataset.examples, limits):
-        raise dg.Failure(problem, allow_retries=False)
+        raise failure(problem)
 
 
 def describe(
@@ -545,10 +545,7 @@ def compared(stage: Stage, ablation: str, engines: Sequence[str], problems: Mapp
     if problems:
         stage.note(not_measured=dg.MetadataValue.json(dict(problems)))
     if problems and len(problems) == len(engines):
-        raise dg.Failure(
-            f"no engine of `analyses.ablations.{ablation}` could be asked; {next(iter(problems.values()))}",
-            allow_retries=False,
-        )
+        raise failure(f"no engine of `analyses.ablations.{ablation}` could be asked; {next(iter(problems.values()))}")
 
 
 def without_price(names: Sequence[str]) -> str:

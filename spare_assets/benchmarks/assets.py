@@ -40,7 +40,7 @@ from spare_assets.benchmarks.standings import (
     unclean_items,
 )
 from spare_assets.orchestration.resources import ScoredModels
-from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, tally_metadata
+from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, failure, tally_metadata
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.sandbox.benchmark_files import ensure_rendered
 from spare_assets.settings import BENCHMARKS, EndpointModel, Home, fingerprint
@@ -61,7 +61,9 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
     """The assets of this room, for one profile."""
     settings = home.settings
     scoring = settings.scoring
-    dialects = {key: load_dialect(model.dialect, scoring.prompts) for key, model in settings.models.items()}
+    named = {model.dialect for model in settings.models.values()}
+    loaded = {name: load_dialect(name, scoring.prompts) for name in sorted(named)}
+    dialects = {key: loaded[model.dialect] for key, model in settings.models.items()}
     every_model = dg.AllPartitionMapping()
 
     def score(key: str) -> dg.AssetsDefinition:
@@ -71,7 +73,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             "benchmark": None if declared is None else declared.model_dump(mode="json"),
             "scoring": scoring.model_dump(mode="json", exclude={"device", "batch_size", "prompts"}),
             # By dialect, not by model: adding a seed makes no other one stale.
-            "dialects": sorted({dialect.fingerprint for dialect in dialects.values()}),
+            "dialects": sorted(dialect.fingerprint for dialect in loaded.values()),
         }
 
         @dg.multi_asset(
@@ -204,7 +206,6 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             captions = caption_comparison(rows)
             picture = leaderboard_picture(rows)
             text = f"{markdown(rows)}\n{caption_comparison_markdown(captions)}"
-            home.exports.mkdir(parents=True, exist_ok=True)
             write_whole(home.exports / "leaderboard.md", text.encode())
             write_whole(home.exports / "leaderboard.tex", f"{latex(rows)}\n{comparison_latex(captions)}".encode())
             write_whole(home.exports / "leaderboard.png", picture)
@@ -235,7 +236,6 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             }
             bases = {model: base for model in settings.models if (base := base_of(model, settings)) is not None}
             compared = stage.stage("model_comparison", comparison_rows(said, bases))
-            home.exports.mkdir(parents=True, exist_ok=True)
             page = home.exports / _PAGE
             write_whole(page, comparison_page(compared.scan(), bases, Selection()).encode())
             stage.note(
@@ -269,11 +269,6 @@ def comparable_scores(stage: Stage) -> dict[str, dict[str, Scored]]:
                 f"{key}: {', '.join(left_out)} left out: scored on other questions than {latest}; score them again"
             )
     return found
-
-
-def failure(message: str) -> dg.Failure:
-    """What ends a stage that a retry would not help."""
-    return dg.Failure(message, allow_retries=False)
 
 
 def headlines(scores: pl.DataFrame) -> dict[str, float]:

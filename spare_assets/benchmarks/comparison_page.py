@@ -8,9 +8,6 @@ and the script sees it only through a block of JSON. The page loads nothing and 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +20,10 @@ from typing import Any
 import polars as pl
 
 from spare_assets.benchmarks.comparison import CONTRASTS, RIGHT_FROM, Selection, contrast_counts, select_questions
-from spare_assets.benchmarks.markdown_text import markdown_line
 from spare_assets.benchmarks.origins import ORIGINS
-from spare_assets.benchmarks.thumbnails import SIDE, thumbnail
+from spare_assets.pages.markdown_text import markdown_line
+from spare_assets.pages.standalone import content_policy, json_block
+from spare_assets.pages.thumbnails import SIDE, thumbnail
 
 PAGE_BYTES = 16_000_000
 MARKDOWN_BYTES = 200_000
@@ -298,13 +296,11 @@ def _picture(path: str, budget: int, description: str) -> str:
 def _page(questions: list[_Question], counts: pl.DataFrame, total: int) -> tuple[str, str]:
     """The page before and after its questions."""
     index = [[question.benchmark, question.category, question.contrasts] for question in questions]
-    block = json.dumps(index).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}"
     models = list(dict.fromkeys(answer.model for question in questions for answer in question.answers))
     shown = f"{len(questions):,} of {total:,} questions, {len(models):,} models"
     head = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}; base-uri 'none'; form-action 'none'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{content_policy(_STYLE, _SCRIPT)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>Models side by side</title>'
         f"<style>{_STYLE}</style></head><body>"
@@ -316,13 +312,10 @@ def _page(questions: list[_Question], counts: pl.DataFrame, total: int) -> tuple
     )
     tail = (
         '<p id="none" hidden>No question fits these filters. <button type="button" class="reset">Show all</button></p>'
-        f'</main><script type="application/json" id="index">{block}</script><script>{_SCRIPT}</script></body></html>\n'
+        f'</main><script type="application/json" id="index">{json_block(index)}</script>'
+        f"<script>{_SCRIPT}</script></body></html>\n"
     )
     return head, tail
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _changes(counts: pl.DataFrame) -> str:

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 import polars as pl
 
 from spare_assets.benchmarks.leaderboard import COLUMNS, Cell, LeaderboardRow
-from spare_assets.benchmarks.markdown_text import markdown_line
 from spare_assets.benchmarks.reference_figures import AVERAGE, GENERAL_COLUMNS, PAPER, PRINTED_AVERAGE, SPATIAL_COLUMNS
+from spare_assets.pages.markdown_text import markdown_line
 
 _KINDS = {
     "base": "released",

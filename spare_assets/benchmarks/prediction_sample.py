@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from spare_assets.benchmarks.markdown_text import markdown_line
-from spare_assets.benchmarks.thumbnails import thumbnail
+from spare_assets.pages.markdown_text import markdown_line
+from spare_assets.pages.thumbnails import thumbnail
 
 _RIGHT, _WRONG = 2, 4
 _SIDE = 128

@@ -110,11 +110,10 @@ class Stage:
             if stored is None or stored > limit:
                 held = "all captions" if stored is None else f"{stored:,} captions"
                 path = self.store.path("captions", self.source_key)
-                raise dg.Failure(
+                raise failure(
                     f"{path} holds {held}; a trial of {limit:,} would replace it. "
                     "Use another home for trials (--home), or say so: --replace-full, or replace_full: true in the "
-                    "Launchpad",
-                    allow_retries=False,
+                    "Launchpad"
                 )
 
     def sources_with(self, *tables: str) -> list[str]:
@@ -122,9 +121,8 @@ class Stage:
         declared = list(self.home.settings.sources)
         present = [key for key in declared if all(self.store.exists(table, key) for table in tables)]
         if not present:
-            raise dg.Failure(
-                f"no declared source ({', '.join(declared)}) has {', '.join(tables)}: materialize at least one first",
-                allow_retries=False,
+            raise failure(
+                f"no declared source ({', '.join(declared)}) has {', '.join(tables)}: materialize at least one first"
             )
         return present
 
@@ -244,10 +242,7 @@ def only_partition(context: dg.AssetExecutionContext | dg.AssetCheckExecutionCon
     """
     keys = context.op_execution_context.partition_keys
     if len(keys) != 1:
-        raise dg.Failure(
-            f"this run covers {len(keys)} partitions ({', '.join(keys)}); launch one run for each",
-            allow_retries=False,
-        )
+        raise failure(f"this run covers {len(keys)} partitions ({', '.join(keys)}); launch one run for each")
     return str(keys[0])
 
 
@@ -266,6 +261,11 @@ def sample_table(rows: pl.LazyFrame) -> dg.TableMetadataValue | dg.MarkdownMetad
     ]
     schema = dg.TableSchema([dg.TableColumn(name) for name in head.columns])
     return dg.MetadataValue.table(records, schema=schema)
+
+
+def failure(message: str) -> dg.Failure:
+    """What ends a stage that a retry would not help."""
+    return dg.Failure(message, allow_retries=False)
 
 
 def embedded(picture: bytes, title: str) -> dg.MarkdownMetadataValue:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table
+from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, failure
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.publication.dataset_card import card_text
 from spare_assets.publication.dataset_folder import CARD, CROISSANT, embeddable, write_dataset_folder
@@ -117,7 +117,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                 return
             facts = facts_of(stage)
             if reason := refusal(facts, publication):
-                raise dg.Failure(reason, allow_retries=False)
+                raise failure(reason)
             embed = embeddable(facts) if publication.embed_images == "by_licence" else None
             folder = stage.scratch / "dataset"
             folder.mkdir()
@@ -126,7 +126,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                 files = write_dataset_folder(folder, facts, stage.store, embed)
                 revision = push(folder, facts, publication)
             except (ExportError, PublicationError) as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
+                raise failure(str(error)) from error
             pushed = files.with_columns(repository=pl.lit(publication.repo_id), revision=pl.lit(revision))
             stage.stage("published_dataset", pushed)
             stage.note(
@@ -147,7 +147,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         try:
             return card_facts(stage.store, home.settings)
         except CardError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise failure(str(error)) from error
 
     def export_outs(name: str, story: str) -> dict[str, dg.AssetOut]:
         exports = home.settings.exports
@@ -267,7 +267,7 @@ def exported(
             stage.stage(table, export.files)
             publish_folder(folder, target)
         except ExportError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise failure(str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         progress.finish()

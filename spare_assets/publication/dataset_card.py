@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from spare_assets.benchmarks.markdown_text import markdown_line
+from spare_assets.pages.markdown_text import markdown_line
 from spare_assets.publication.facts import CardFacts, SourceFacts, declared
 
 PAPER = """@inproceedings{OgeziShi2025,

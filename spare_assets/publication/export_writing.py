@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -233,7 +234,7 @@ class _File:
     images: int = 0
 
 
-class _PartWriter:
+class _PartWriter(ABC):
     """Writes the rows of one part, in as many files as it takes."""
 
     def __init__(self, form: ExportFormat, folder: Path, part: Part, shard_rows: int, shard_bytes: int) -> None:
@@ -273,17 +274,17 @@ class _PartWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._open(path)
 
-    def _name(self, number: int) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _name(self, number: int) -> str: ...
 
-    def _open(self, path: Path) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self, path: Path) -> None: ...
 
-    def _write(self, sample: Sample, rows: list[Row], image: ImageFile | None, weight: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, sample: Sample, rows: list[Row], image: ImageFile | None, weight: int) -> None: ...
 
-    def _end_shard(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end_shard(self) -> None: ...
 
 
 class _ParquetShards(_PartWriter):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table
+from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, failure
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.review.items import FORMAT, items
 from spare_assets.review.page import review_page
@@ -50,9 +50,8 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             judged = [key for key in home.settings.sources if all(store.exists(name, key) for name in _FROM_CAPTIONS)]
             assembled = store.exists("spare_dataset")
             if not assembled and not judged:
-                raise dg.Failure(
-                    "nothing to draw from: materialize spare_dataset, or captions and caption_verdicts, first",
-                    allow_retries=False,
+                raise failure(
+                    "nothing to draw from: materialize spare_dataset, or captions and caption_verdicts, first"
                 )
             pairs = TABLES["review_sample"].empty()
             if assembled:
@@ -98,7 +97,6 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             )
             content = page.html.encode()
             stage.stage("review_page", page.shown)
-            home.exports.mkdir(parents=True, exist_ok=True)
             path = home.exports / PAGE
             write_whole(path, content)
             stage.note(
@@ -137,7 +135,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             try:
                 verdicts = read_verdicts(home.reviews, everything)
             except VerdictFileError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
+                raise failure(str(error)) from error
             results = review_results(verdicts, pairs, review.confidence)
             agreement = review_agreement(verdicts)
             disagreements = review_disagreements(verdicts, everything)

@@ -9,8 +9,6 @@ place as text and never as markup. The page loads nothing and its policy forbids
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import Any
 
 import polars as pl
 
-from spare_assets.benchmarks.thumbnails import SIDE, Thumbnail, thumbnail
+from spare_assets.pages.standalone import content_policy, json_block
+from spare_assets.pages.thumbnails import SIDE, Thumbnail, thumbnail
 from spare_assets.review.items import COMMENT_CHARACTERS, FORMAT, FORMAT_NAME, VERDICTS, items, sample_hash
 from spare_assets.storage.schemas import TABLES
 
@@ -98,19 +97,12 @@ def _picture(path: Path, budget: int, side: int) -> tuple[str, Thumbnail | None]
 
 def _page(document: dict[str, Any]) -> str:
     style, script = (_FOLDER.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    block = json.dumps(document, separators=(",", ":"))
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     return Template(_FOLDER.joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        policy=f"{policy}; base-uri 'none'; form-action 'none'",
+        policy=content_policy(style, script),
         style=style,
         script=script,
-        # Nothing in the block can end it.
-        block=block.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+        block=json_block(document),
     )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 _AROUND_PICTURE = 80

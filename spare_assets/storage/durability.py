@@ -24,7 +24,8 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file so that whoever reads it sees the old one or the new one, whole."""
+    """Write a small file so that whoever reads it sees the old one or the new one, whole; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         temporary.write_bytes(content)

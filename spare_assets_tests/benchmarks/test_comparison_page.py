@@ -21,7 +21,7 @@ from PIL import Image
 
 from spare_assets.benchmarks.comparison import Selection
 from spare_assets.benchmarks.comparison_page import comparison_markdown, comparison_page
-from spare_assets.benchmarks.thumbnails import thumbnail
+from spare_assets.pages.thumbnails import thumbnail
 from spare_assets.sandbox.scenes import make_scene, render, scene_seed
 from spare_assets.storage.schemas import TABLES
 

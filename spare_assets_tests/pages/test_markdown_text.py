@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spare_assets.benchmarks.markdown_text import markdown_line
+from spare_assets.pages.markdown_text import markdown_line
 
 markdown_it = pytest.importorskip("markdown_it")
 
