@@ -238,6 +238,12 @@ class QualitySettings(Strict):
     )
     minimum_probability: float = Field(0.5, ge=0, le=1, description="Check 5: p(yes) to keep a pair.")
 
+    @field_validator("alignment", mode="before")
+    @classmethod
+    def _off_unquoted(cls, alignment: Any) -> Any:
+        """YAML reads a plain `off` as false."""
+        return "off" if alignment is False else alignment
+
 
 class LoraSettings(Strict):
     """Low-rank adapters on the language model (the paper's 7B recipe; rank, alpha and targets are ours)."""
