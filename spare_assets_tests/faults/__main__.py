@@ -19,8 +19,8 @@ COMMAND = "python -m spare_assets_tests.faults"
 PAGE_TEXT = """# The fault matrix
 
 Whatever dies, what was paid for is kept; whatever comes in, nothing but data happens. Each row plants a fault so many
-times and then runs on to the end: *lost* counts rows of the final tables that differ from an unbroken run's, and replies
-that were asked for twice.
+times and then runs on to the end: *lost* counts rows of the final tables that differ from an unbroken run's, and
+replies that were asked for twice.
 
 `{command}` on {date}, {system}; {minutes} minutes of cases in all.
 
