@@ -36,10 +36,15 @@ class Beat:
             return None
         return max(self.total - self.done, 0) / self.rate
 
-    def __str__(self) -> str:
-        """One line for a log."""
-        of_total = f"/{self.total:,}" if self.total is not None else ""
-        parts = [f"{self.label}: {self.done:,}{of_total}", f"{self.rate:,.1f}/s"]
+    @property
+    def counts(self) -> str:
+        """Done, of the total where it is known."""
+        return f"{self.done:,}" + (f"/{self.total:,}" if self.total is not None else "")
+
+    @property
+    def pace(self) -> str:
+        """Rate, tokens per second, failures, detail and time left, as far as there are any."""
+        parts = [f"{self.rate:,.1f}/s"]
         if self.tokens:
             parts.append(f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s")
         if self.failed:
@@ -51,6 +56,10 @@ class Beat:
         elif (left := self.seconds_left) is not None:
             parts.append(f"{int(left // 3600)}:{int(left % 3600 // 60):02d}:{int(left % 60):02d} left")
         return ", ".join(parts)
+
+    def __str__(self) -> str:
+        """One line for a log."""
+        return f"{self.label}: {self.counts}, {self.pace}"
 
 
 @dataclass(slots=True)

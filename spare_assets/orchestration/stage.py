@@ -26,6 +26,8 @@ from spare_assets.storage.temporaries import temporary_beside
 
 PARTIAL_INPUTS = "spare/partial_inputs"
 """Op tag of assets that are made of whatever of their inputs is there."""
+_LOG_SECONDS = 10.0
+"""Between two lines of progress in the run log."""
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
 _READ_FIRST = (
@@ -37,6 +39,10 @@ _NOT_SHOWN = ("native", "embedding", "source")
 
 class Listener(Protocol):
     """Hears of a stage's progress besides the run log: the terminal display is one."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds between beats that it wants to hear; the run log keeps its own time."""
 
     def beat(self, asset: str, source: str, beat: Beat) -> None:
         """Work went on."""
@@ -147,19 +153,25 @@ class Stage:
     def progress(self, total: int | None) -> Progress:
         """Progress that beats in the run log, and wherever else somebody listens."""
         asset = self.context.op_def.name
+        logged = 0.0
 
         def tell(beat: Beat) -> None:
-            self.tell(beat)
+            nonlocal logged
+            due = beat.finished or beat.seconds - logged >= _LOG_SECONDS
+            logged = beat.seconds if due else logged
+            self.tell(beat, log=due)
             if beat.finished:
                 self.note(seconds=beat.seconds, items_per_second=beat.rate)
                 if beat.tokens:
                     self.note(tokens_per_second=beat.tokens / max(beat.seconds, 1e-9))
 
-        return Progress(asset, total, tell)
+        interval = min([_LOG_SECONDS, *(listener.interval for listener in listeners)])
+        return Progress(asset, total, tell, interval)
 
-    def tell(self, beat: Beat) -> None:
+    def tell(self, beat: Beat, *, log: bool = True) -> None:
         """Say how far the work is, in the run log and to whoever else listens."""
-        self.context.log.info(str(beat))
+        if log:
+            self.context.log.info(str(beat))
         for listener in listeners:
             listener.beat(self.context.op_def.name, self.partition or "", beat)
 
