@@ -1,4 +1,4 @@
-"""The tables of the graph: columns, types, keys and what each column means, declared once.
+"""The tables of the graph: columns, types, keys, what each column means and what it is made of, declared once.
 
 Whatever writes, reads, documents or queries a table takes its shape from here. Logic does not belong here.
 """
@@ -6,7 +6,7 @@ Whatever writes, reads, documents or queries a table takes its shape from here. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -41,13 +41,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """One table: its columns in order and the key it is sorted by and unique in."""
+    """One table: its columns in order and the key it is sorted by and unique in.
+
+    `carried_from` names tables whose columns of the same name it takes over as they are. `made_from` names, by column,
+    the columns of other tables (`table.column`) that decide its values, and goes before. A column of neither is made
+    here, or read from files. Both speak of tables directly upstream in the graph.
+    """
 
     name: str
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partition: Literal["source", "model"] | None = "source"
+    carried_from: tuple[str, ...] = ()
+    made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def partitioned(self) -> bool:
@@ -112,11 +119,13 @@ _VERDICT_COLUMNS = (
     _REASON,
 )
 _PAIR_KEY = ("caption_id", "position")
+_CHECKS = ("deduplication", "reference", "grounding", "alignment", "spatial")
 _MODEL = Column("model", pl.String, "Model key, the partition")
 _REVIEWED = (
     Column("kind", pl.String, "pair or caption"),
     Column("item", pl.String, "Id of the pair or caption"),
 )
+_REVIEWED_ITEM = ("review_sample.pair_id", "caption_review_sample.caption_id")
 _TWO_REVIEWERS = (
     Column("reviewer", pl.String, "One reviewer"),
     Column("other", pl.String, "Another, later in the alphabet"),
@@ -129,6 +138,24 @@ _TRAINING_IMAGE = (
 )
 
 
+def _each(columns: str, *made_from: str) -> dict[str, tuple[str, ...]]:
+    """The same origins for several columns, whose names are separated by spaces."""
+    return dict.fromkeys(columns.split(), made_from)
+
+
+_TRAINING_IMAGE_FROM = {
+    **_each("row_id part", "spare_dataset.image_id"),
+    "image_path": ("images.path",),
+    "image_sha256": ("images.sha256",),
+    "width": ("images.width",),
+    "height": ("images.height",),
+}
+_TRAINED_ON = tuple(
+    f"{rows}.{column}"
+    for rows in ("training_samples", "caption_training_samples")
+    for column in ("image_path", "turns")
+)
+
 _FILE = (
     Column("file", pl.String, "File, relative to its folder"),
     Column("rows", pl.UInt64, "Rows of data in it; null where it holds none"),
@@ -137,8 +164,8 @@ _FILE = (
 )
 
 
-def _pairs(name: str, description: str) -> TableSchema:
-    return TableSchema(name, description, _PAIR_KEY, _PAIR_COLUMNS)
+def _kept_pairs(name: str, description: str, checked: str) -> TableSchema:
+    return TableSchema(name, description, _PAIR_KEY, _PAIR_COLUMNS, carried_from=(checked,))
 
 
 def _scores(benchmark: str) -> TableSchema:
@@ -158,6 +185,8 @@ def _scores(benchmark: str) -> TableSchema:
             Column("headline", pl.Boolean, "Whether it is a column of the leaderboard"),
         ),
         partition="model",
+        carried_from=("checkpoint",),
+        made_from=_each("value low high", "checkpoint.fingerprint"),
     )
 
 
@@ -186,14 +215,30 @@ def _predictions(benchmark: str) -> TableSchema:
             Column("chance", pl.Float64, "Chance of a right guess; null where it can't be told"),
         ),
         partition="model",
+        carried_from=("checkpoint",),
+        made_from=_each("reply outcome reason prediction score", "checkpoint.fingerprint"),
     )
 
 
-def _verdicts(name: str, description: str) -> TableSchema:
-    return TableSchema(name, description, _PAIR_KEY, _VERDICT_COLUMNS)
+def _of_predictions(column: str) -> tuple[str, ...]:
+    return tuple(f"{benchmark}_predictions.{column}" for benchmark in BENCHMARKS)
 
 
-def _frequencies(name: str, description: str, corpus: Column, partition: Literal["source"] | None) -> TableSchema:
+def _verdicts(name: str, description: str, checked: str, *judged_by: str) -> TableSchema:
+    return TableSchema(
+        name,
+        description,
+        _PAIR_KEY,
+        _VERDICT_COLUMNS,
+        carried_from=(checked,),
+        made_from=_each("kept score reason", *judged_by),
+    )
+
+
+def _frequencies(
+    name: str, description: str, corpus: Column, partition: Literal["source"] | None, *counted: str
+) -> TableSchema:
+    tables = sorted({origin.partition(".")[0] for origin in counted})
     return TableSchema(
         name,
         description,
@@ -213,6 +258,10 @@ def _frequencies(name: str, description: str, corpus: Column, partition: Literal
             Column("texts_matched", pl.UInt64, "Texts that hold any keyword"),
         ),
         partition=partition,
+        made_from=_each("source", *(f"{table}.source" for table in tables))
+        | _each("matches keyword_share share relation_share texts texts_matched", *counted)
+        if counted
+        else {},
     )
 
 
@@ -231,6 +280,12 @@ def _export(name: str, description: str) -> TableSchema:
             Column("sha256", pl.String, "Hash of the file's bytes"),
         ),
         partition=None,
+        made_from={
+            "part": ("spare_dataset.image_id",),
+            "rows": ("spare_dataset.caption_id",),
+            "pairs": ("spare_dataset.pairs",),
+            "images": ("spare_dataset.image_sha256",),
+        },
     )
 
 
@@ -259,8 +314,16 @@ _TABLES = (
             Column("outcome", pl.String, "ok, truncated, malformed or failed"),
             _REASON,
         ),
+        carried_from=("captions",),
+        made_from=_each("kept score outcome reason", "captions.caption"),
     ),
-    TableSchema("spatial_captions", "Captions judged explicitly spatial.", ("caption_id",), _CAPTION_COLUMNS),
+    TableSchema(
+        "spatial_captions",
+        "Captions judged explicitly spatial.",
+        ("caption_id",),
+        _CAPTION_COLUMNS,
+        carried_from=("captions",),
+    ),
     TableSchema(
         "generation_outcomes",
         "What generation gave for each spatial caption: one row per caption.",
@@ -272,8 +335,18 @@ _TABLES = (
             Column("pairs", pl.UInt32, "Pairs kept from the reply"),
             _REASON,
         ),
+        carried_from=("spatial_captions",),
+        made_from=_each("outcome pairs reason", "spatial_captions.caption"),
     ),
-    _pairs("qa_pairs", "Question-answer pairs as generated (paper 3.2.1)."),
+    TableSchema(
+        "qa_pairs",
+        "Question-answer pairs as generated (paper 3.2.1).",
+        _PAIR_KEY,
+        _PAIR_COLUMNS,
+        carried_from=("spatial_captions",),
+        made_from=_each("position question answer", "spatial_captions.caption")
+        | _each("pair_id", "spatial_captions.caption_id", "spatial_captions.caption"),
+    ),
     TableSchema(
         "question_embeddings",
         "CLIP text embeddings of the questions, unit length.",
@@ -285,13 +358,33 @@ _TABLES = (
             Column("position", pl.UInt32, "Place of the pair in its reply, from 0"),
             Column("embedding", None, "Unit vector, half precision"),
         ),
+        carried_from=("qa_pairs",),
+        made_from=_each("embedding", "qa_pairs.question"),
     ),
-    _verdicts("deduplication_verdicts", "Check 1: is the question new within its sample?"),
-    _pairs("deduplicated_pairs", "Pairs that passed check 1."),
-    _verdicts("reference_verdicts", "Check 2: does the pair talk of the image, not of the description?"),
-    _pairs("reference_checked_pairs", "Pairs that passed checks 1 and 2."),
-    _verdicts("grounding_verdicts", "Check 3: does the answer, or key phrases of it, stand in the caption?"),
-    _pairs("grounded_pairs", "Pairs that passed checks 1 to 3."),
+    _verdicts(
+        "deduplication_verdicts",
+        "Check 1: is the question new within its sample?",
+        "qa_pairs",
+        "qa_pairs.question",
+        "question_embeddings.embedding",
+    ),
+    _kept_pairs("deduplicated_pairs", "Pairs that passed check 1.", "qa_pairs"),
+    _verdicts(
+        "reference_verdicts",
+        "Check 2: does the pair talk of the image, not of the description?",
+        "deduplicated_pairs",
+        "deduplicated_pairs.question",
+        "deduplicated_pairs.answer",
+    ),
+    _kept_pairs("reference_checked_pairs", "Pairs that passed checks 1 and 2.", "deduplicated_pairs"),
+    _verdicts(
+        "grounding_verdicts",
+        "Check 3: does the answer, or key phrases of it, stand in the caption?",
+        "reference_checked_pairs",
+        "reference_checked_pairs.answer",
+        "spatial_captions.caption",
+    ),
+    _kept_pairs("grounded_pairs", "Pairs that passed checks 1 to 3.", "reference_checked_pairs"),
     TableSchema(
         "images",
         "Images the surviving pairs need: where they are, or why they can't be had.",
@@ -310,6 +403,11 @@ _TABLES = (
             Column("height", pl.UInt32, "Pixels, after EXIF rotation"),
             Column("bytes", pl.UInt64, "Size of the file"),
         ),
+        carried_from=("captions",),
+        made_from=_each(
+            "status http_status detail path", "captions.image_set", "captions.image_file", "captions.image_url"
+        )
+        | _each("url", "captions.image_url"),
     ),
     TableSchema(
         "image_embeddings",
@@ -321,11 +419,26 @@ _TABLES = (
             Column("sha256", pl.String, "Hash of the image's bytes"),
             Column("embedding", None, "Unit vector, half precision"),
         ),
+        carried_from=("images",),
+        made_from=_each("embedding", "images.path"),
     ),
-    _verdicts("alignment_verdicts", "Check 4: does the question fit the image?"),
-    _pairs("aligned_pairs", "Pairs that passed checks 1 to 4."),
-    _verdicts("spatial_verdicts", "Check 5: does the pair itself ask about space?"),
-    _pairs("spatial_pairs", "Pairs that passed all five checks."),
+    _verdicts(
+        "alignment_verdicts",
+        "Check 4: does the question fit the image?",
+        "grounded_pairs",
+        "question_embeddings.embedding",
+        "image_embeddings.embedding",
+        "images.status",
+    ),
+    _kept_pairs("aligned_pairs", "Pairs that passed checks 1 to 4.", "grounded_pairs"),
+    _verdicts(
+        "spatial_verdicts",
+        "Check 5: does the pair itself ask about space?",
+        "aligned_pairs",
+        "aligned_pairs.question",
+        "aligned_pairs.answer",
+    ),
+    _kept_pairs("spatial_pairs", "Pairs that passed all five checks.", "aligned_pairs"),
     TableSchema(
         "rejected_pairs",
         "The drop ledger: every generated pair that did not survive, and what dropped it.",
@@ -343,6 +456,14 @@ _TABLES = (
             _ANSWER,
             Column("caption", pl.String, "The caption it came from"),
         ),
+        carried_from=("qa_pairs",),
+        made_from={
+            "check": tuple(f"{check}_verdicts.kept" for check in _CHECKS),
+            "score": tuple(f"{check}_verdicts.score" for check in _CHECKS),
+            "threshold": tuple(f"{check}_verdicts.threshold" for check in _CHECKS),
+            "reason": tuple(f"{check}_verdicts.reason" for check in _CHECKS),
+            "caption": ("spatial_captions.caption",),
+        },
     ),
     TableSchema(
         "spare_dataset",
@@ -359,6 +480,17 @@ _TABLES = (
             Column("pairs", pl.List(PAIR), "Surviving pairs in generation order"),
         ),
         partition=None,
+        carried_from=("spatial_captions",),
+        made_from={
+            "image_path": ("images.path",),
+            "image_sha256": ("images.sha256",),
+            "pairs": (
+                "spatial_pairs.pair_id",
+                "spatial_pairs.question",
+                "spatial_pairs.answer",
+                "alignment_verdicts.score",
+            ),
+        },
     ),
     TableSchema(
         "dataset_statistics",
@@ -378,6 +510,15 @@ _TABLES = (
             Column("pairs", pl.UInt64, "Surviving pairs (Table 1: Gen. Pairs)"),
         ),
         partition=None,
+        made_from={
+            "source": ("captions.source",),
+            "captions": ("captions.caption_id",),
+            "spatial_captions": ("spatial_captions.caption_id",),
+            "captions_with_image": ("spatial_captions.image_id", "grounded_pairs.caption_id", "images.status"),
+            "samples": ("spatial_pairs.caption_id",),
+            "mean_words": ("captions.words",),
+            "pairs": ("spatial_pairs.pair_id",),
+        },
     ),
     TableSchema(
         "benchmark_images",
@@ -404,6 +545,17 @@ _TABLES = (
             Column("distance", pl.UInt8, "Differing bits of the two perceptual hashes; null where one is absent"),
         ),
         partition=None,
+        carried_from=("benchmark_images",),
+        made_from={
+            "image_id": ("images.image_id",),
+            "match": (
+                "images.image_id",
+                "images.perceptual_hash",
+                "benchmark_images.image_id",
+                "benchmark_images.perceptual_hash",
+            ),
+            "distance": ("images.perceptual_hash", "benchmark_images.perceptual_hash"),
+        },
     ),
     TableSchema(
         "training_samples",
@@ -417,6 +569,9 @@ _TABLES = (
             Column("turns", pl.List(TURN), "Turns in order; the image goes with the first question"),
         ),
         partition=None,
+        carried_from=("spare_dataset",),
+        made_from=_TRAINING_IMAGE_FROM
+        | _each("turns", "spare_dataset.pairs", "rejected_pairs.question", "rejected_pairs.answer"),
     ),
     TableSchema(
         "caption_training_samples",
@@ -430,6 +585,8 @@ _TABLES = (
             Column("turns", pl.List(TURN), "One turn per caption; `pair_id` holds the caption's id"),
         ),
         partition=None,
+        carried_from=("spare_dataset",),
+        made_from=_TRAINING_IMAGE_FROM | _each("turns", "spatial_captions.caption_id", "spatial_captions.caption"),
     ),
     TableSchema(
         "hyperparameter_trials",
@@ -445,6 +602,7 @@ _TABLES = (
             Column("fingerprint", pl.String, "What decided the result, as a hash"),
         ),
         partition=None,
+        made_from=_each("rank held_out_loss training_loss fingerprint", *_TRAINED_ON),
     ),
     TableSchema(
         "checkpoint",
@@ -471,6 +629,7 @@ _TABLES = (
             Column("fingerprint", pl.String, "Identity of the model: weights and all that decided them"),
         ),
         partition="model",
+        made_from=_each("path adapter steps held_out_loss fingerprint", *_TRAINED_ON),
     ),
     *(table for benchmark in BENCHMARKS for table in (_scores(benchmark), _predictions(benchmark))),
     TableSchema(
@@ -497,6 +656,18 @@ _TABLES = (
             Column("source", pl.String, "Where a figure that was not measured here comes from"),
         ),
         partition=None,
+        made_from={
+            "row": ("checkpoint.model", "checkpoint.recipe"),
+            "kind": ("checkpoint.kind",),
+            "seeds": ("checkpoint.seed",),
+            "resolution": ("checkpoint.min_pixels", "checkpoint.max_pixels"),
+            "system_prompt": ("checkpoint.system_prompt",),
+        }
+        | _each("value deviation delta p_value units", *_of_predictions("score"))
+        | _each(
+            "clean_value clean_units", *_of_predictions("score"), "contaminated_images.item", "benchmark_images.status"
+        )
+        | _each("unparsed unanswered", *_of_predictions("outcome")),
     ),
     TableSchema(
         "model_comparison",
@@ -517,6 +688,8 @@ _TABLES = (
             Column("contrast", pl.String, "gained, lost, both right or both wrong: trained models against their base"),
         ),
         partition=None,
+        carried_from=tuple(f"{benchmark}_predictions" for benchmark in BENCHMARKS),
+        made_from=_each("contrast", *_of_predictions("score")),
     ),
     TableSchema(
         "review_sample",
@@ -535,6 +708,8 @@ _TABLES = (
             Column("weight", pl.Float64, "Units of its source that the pair stands for"),
         ),
         partition=None,
+        carried_from=("spare_dataset",),
+        made_from=_each("pair_id question answer relations", "spare_dataset.pairs"),
     ),
     TableSchema(
         "caption_review_sample",
@@ -549,6 +724,8 @@ _TABLES = (
             Column("weight", pl.Float64, "Captions with the same verdict that it stands for"),
         ),
         partition=None,
+        carried_from=("captions",),
+        made_from=_each("judged_spatial", "caption_verdicts.kept"),
     ),
     TableSchema(
         "review_page",
@@ -562,6 +739,9 @@ _TABLES = (
             Column("height", pl.UInt32, "Pixels of the embedded picture"),
         ),
         partition=None,
+        made_from=_each("item", *_REVIEWED_ITEM)
+        | _each("place", "review_sample.place", "caption_review_sample.place")
+        | _each("picture width height", "review_sample.image_path"),
     ),
     TableSchema(
         "review_verdicts",
@@ -581,6 +761,8 @@ _TABLES = (
             Column("file", pl.String, "Verdict file it came in"),
         ),
         partition=None,
+        made_from=_each("item", *_REVIEWED_ITEM)
+        | _each("source", "review_sample.source", "caption_review_sample.source"),
     ),
     TableSchema(
         "review_results",
@@ -602,6 +784,8 @@ _TABLES = (
             Column("judged", pl.UInt32, "Pairs with a verdict other than unclear; for `unclear` all marked"),
         ),
         partition=None,
+        made_from=_each("group", "review_sample.source", "review_sample.relations")
+        | _each("rate low high found judged", "review_sample.pair_id"),
     ),
     TableSchema(
         "review_agreement",
@@ -616,6 +800,7 @@ _TABLES = (
             Column("kappa", pl.Float64, "Agreement beyond chance; null where chance leaves no room"),
         ),
         partition=None,
+        made_from=_each("items agreement by_chance kappa", *_REVIEWED_ITEM),
     ),
     TableSchema(
         "review_disagreements",
@@ -631,6 +816,8 @@ _TABLES = (
             Column("text", pl.String, "Question and answer, or the caption"),
         ),
         partition=None,
+        made_from=_each("item", *_REVIEWED_ITEM)
+        | _each("text", "review_sample.question", "review_sample.answer", "caption_review_sample.caption"),
     ),
     TableSchema(
         "caption_labels",
@@ -645,6 +832,7 @@ _TABLES = (
             Column("weight", pl.Float64, "Captions with the same verdict that it stands for"),
         ),
         partition=None,
+        carried_from=("caption_review_sample",),
     ),
     TableSchema(
         "dataset_card",
@@ -652,6 +840,7 @@ _TABLES = (
         ("file",),
         _FILE,
         partition=None,
+        made_from=_each("rows", "spare_dataset.caption_id"),
     ),
     TableSchema(
         "published_dataset",
@@ -664,6 +853,7 @@ _TABLES = (
             Column("embedded_images", pl.UInt64, "Pictures inside it; null where it holds no rows"),
         ),
         partition=None,
+        made_from=_each("rows", "spare_dataset.caption_id") | _each("embedded_images", "spare_dataset.image_sha256"),
     ),
     TableSchema(
         "generation_forecast",
@@ -683,6 +873,8 @@ _TABLES = (
             Column("high", pl.Float64, "Upper end of the interval"),
             Column("sample", pl.Float64, "The same in the sample"),
         ),
+        carried_from=("captions",),
+        made_from=_each("estimate low high sample", "captions.caption", "captions.words"),
     ),
     TableSchema(
         "cost_report",
@@ -717,6 +909,9 @@ _TABLES = (
             Column("cost_per_kept_pair", pl.Float64, "Cost per kept pair"),
         ),
         partition=None,
+        made_from=_each(
+            "kept_pairs tokens_per_kept_pair seconds_per_kept_pair cost_per_kept_pair", "spatial_pairs.pair_id"
+        ),
     ),
     TableSchema(
         "generation_ablation",
@@ -739,6 +934,12 @@ _TABLES = (
             Column("origin", pl.String, "Where a figure that was not measured here comes from"),
         ),
         partition=None,
+        made_from=_each("captions", "spatial_captions.caption_id")
+        | _each(
+            "unusable pairs pairs_per_caption spatial_relevance unjudged grounded_share prompt_tokens "
+            "completion_tokens seconds",
+            "spatial_captions.caption",
+        ),
     ),
     TableSchema(
         "filter_ablation",
@@ -764,15 +965,29 @@ _TABLES = (
             Column("origin", pl.String, "Where a figure that was not measured here comes from"),
         ),
         partition=None,
+        made_from=_each("captions", "captions.caption_id", "caption_labels.caption_id")
+        | _each("unreadable seconds relative_time", "captions.caption")
+        | _each(
+            "true_positives false_positives false_negatives true_negatives",
+            "captions.caption",
+            "caption_labels.spatial",
+        )
+        | _each("accuracy precision recall f1", "captions.caption", "caption_labels.spatial", "caption_labels.weight"),
     ),
     _frequencies(
-        "caption_relations", "Table 11 of the captions: how often each keyword occurs in them.", _SOURCE, "source"
+        "caption_relations",
+        "Table 11 of the captions: how often each keyword occurs in them.",
+        _SOURCE,
+        "source",
+        "captions.caption",
+        "spatial_captions.caption",
     ),
     _frequencies(
         "pair_relations",
         "Table 11 of the generated pairs, by source and in total, to be held against that of VQA datasets.",
         Column("source", pl.String, "Source key, or `total`"),
         None,
+        *(f"{table}.{column}" for table in ("aligned_pairs", "spatial_pairs") for column in ("question", "answer")),
     ),
     _frequencies(
         "vqa_relations",
@@ -812,6 +1027,18 @@ _TABLES = (
 )
 
 TABLES: Mapping[str, TableSchema] = {table.name: table for table in _TABLES}
+
+
+def column_origins(schema: TableSchema) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Columns that come from other tables' columns, each with the (table, column) it is carried from or made of."""
+    origins: dict[str, tuple[tuple[str, str], ...]] = {}
+    for name in schema.names:
+        made_from = schema.made_from.get(name)
+        if made_from is not None:
+            origins[name] = tuple((origin.partition(".")[0], origin.partition(".")[2]) for origin in made_from)
+        elif carried := tuple((table, name) for table in schema.carried_from if name in TABLES[table].names):
+            origins[name] = carried
+    return origins
 
 
 @dataclass(frozen=True, slots=True)
