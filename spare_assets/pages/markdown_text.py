@@ -1,4 +1,4 @@
-"""Outside text inside Markdown: one line in which nothing is markup.
+"""Outside text as one line, and inside Markdown, where nothing of it is markup.
 
 Which text is shown, and how much of it, is not known here.
 """
@@ -13,7 +13,11 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:=$^@])")
 
 
+def visible_line(text: str) -> str:
+    """A text as one line of what is seen of it; white space is squeezed."""
+    return " ".join(_UNSEEN.sub(" ", text).split())
+
+
 def markdown_line(text: str) -> str:
-    """A text as one line, or one cell of a table, that means nothing but itself; white space is squeezed."""
-    line = " ".join(_UNSEEN.sub(" ", text).split())
-    return _MARKUP.sub(r"\\\1", escape(line, quote=False))
+    """A text as one line, or one cell of a table, that means nothing but itself."""
+    return _MARKUP.sub(r"\\\1", escape(visible_line(text), quote=False))

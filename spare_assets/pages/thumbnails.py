@@ -1,4 +1,4 @@
-"""Reduced pictures as data addresses, for pages and metadata that must stand alone.
+"""Reduced pictures, also as data addresses, for pages and metadata that must stand alone.
 
 Which pictures are shown, and around what, is not known here.
 """
@@ -9,9 +9,12 @@ import base64
 import contextlib
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from spare_assets.captions.picture import FORMATS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 320
 _MAX_PIXELS = 100_000_000
@@ -27,8 +30,20 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(path: Path, side: int = SIDE, max_pixels: int = _MAX_PIXELS) -> Thumbnail | None:
-    """A picture reduced to `side` pixels at most, as PNG where it has few colours, else as JPEG; transparency
-    becomes white.
+    """A picture reduced to `side` pixels at most, as PNG where it has few colours, else as JPEG; None where
+    `reduced` gives none."""
+    if (picture := reduced(path, side, max_pixels)) is None:
+        return None
+    # Drawings and diagrams have few colours, and JPEG frays their lines.
+    drawn = picture.getcolors(_FEW_COLOURS) is not None
+    buffer = io.BytesIO()
+    picture.save(buffer, "png" if drawn else "jpeg", quality=82, optimize=True)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return Thumbnail(f"data:image/{'png' if drawn else 'jpeg'};base64,{content}", *picture.size)
+
+
+def reduced(path: Path, side: int = SIDE, max_pixels: int = _MAX_PIXELS) -> Image.Image | None:
+    """A picture as it is seen, reduced to `side` pixels at most; transparency becomes white.
 
     None where the file is absent, does not decode, or has more than `max_pixels`: a picture that can't be shown is no
     reason to show nothing.
@@ -48,9 +63,4 @@ def thumbnail(path: Path, side: int = SIDE, max_pixels: int = _MAX_PIXELS) -> Th
         return None
     picture = Image.new("RGB", layers.size, "white")
     picture.paste(layers, mask=layers.getchannel("A"))
-    # Drawings and diagrams have few colours, and JPEG frays their lines.
-    drawn = picture.getcolors(_FEW_COLOURS) is not None
-    buffer = io.BytesIO()
-    picture.save(buffer, "png" if drawn else "jpeg", quality=82, optimize=True)
-    content = base64.b64encode(buffer.getvalue()).decode()
-    return Thumbnail(f"data:image/{'png' if drawn else 'jpeg'};base64,{content}", *picture.size)
+    return picture

@@ -6,8 +6,9 @@ anything else parts them. What a match means is not decided here.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -18,6 +19,8 @@ _JOINING = r"\s-"
 _JOINED = rf"[{_JOINING}]{{2,}}|[[{_JOINING}]&&[^ ]]"
 """What is more than one blank, or another one than the plain one: a plain one stands there already."""
 _PARTING = r"[^\p{L}\p{M}\p{N}_ ]"
+_SPOKEN = {tuple(keyword.split()): keyword for keyword in KEYWORDS}
+_LONGEST = max(map(len, _SPOKEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,26 @@ def count_keywords(texts: pl.LazyFrame, column: str, keywords: Sequence[str] = K
     # A text without keywords explodes to one null.
     without = counted.filter(pl.col("keyword").is_null())["matches"].sum()
     return KeywordCounts(number.item(), number.item() - without, matches)
+
+
+def keyword_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where the taxonomy's keywords stand in one short text: start, end and keyword, overlaps included.
+
+    The same matches as `keywords_in`, sign by sign: for texts that are shown, not for corpora.
+    """
+    run: list[tuple[int, int]] = []  # words with nothing but blanks and hyphens between them
+    start = None
+    for place, sign in enumerate(f"{text}."):
+        if sign == "_" or unicodedata.category(sign)[0] in "LMN":
+            start = place if start is None else start
+            continue
+        if start is not None:
+            run.append((start, place))
+            start = None
+            for words in range(1, min(_LONGEST, len(run)) + 1):
+                spoken = tuple(text[first:end].lower() for first, end in run[-words:])
+                if spoken in _SPOKEN:
+                    yield run[-words][0], place, _SPOKEN[spoken]
+        # Python takes four separators for blanks that Unicode does not.
+        if sign != "-" and (not sign.isspace() or sign in "\x1c\x1d\x1e\x1f"):
+            run = []
