@@ -92,7 +92,7 @@ class SourceSettings(Strict):
 class RuleBasedEngine(Strict):
     """The grammar over the relation taxonomy: no model, no download."""
 
-    kind: Literal["rule_based"] = "rule_based"
+    kind: Literal["rule_based"] = Field("rule_based", description="The grammar; no model.")
     ledger: bool = Field(True, description="Write its replies to the completion ledger like any engine's.")
     slips: float = Field(
         0.0,
@@ -116,7 +116,7 @@ class RuleBasedEngine(Strict):
 class TransformersEngine(Strict):
     """A chat model run in this process with Hugging Face transformers."""
 
-    kind: Literal["transformers"] = "transformers"
+    kind: Literal["transformers"] = Field("transformers", description="A model in this process.")
     model: str = Field(
         description="Hub id, local folder, or `package:<name>` for weights that an installed package carries."
     )
@@ -124,7 +124,9 @@ class TransformersEngine(Strict):
     gguf_file: str | None = Field(None, description="GGUF file in `model`, for a text model; loads unpacked.")
     tokenizer: str | None = Field(None, description="Tokenizer folder or id, where it differs from `model`.")
     device: str = Field("auto", description="`cuda`, `cpu`, or `auto` for the GPU where there is one.")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Number format of the weights; `auto`: as they are stored."
+    )
     batch_size: int = Field(16, ge=1, description="Requests generated together.")
     structured: bool = Field(True, description="Constrain replies to the JSON schema while decoding.")
     adapter: str | None = Field(None, description="Folder of a LoRA adapter to put on the model.")
@@ -135,7 +137,7 @@ class TransformersEngine(Strict):
 class OpenAIEngine(Strict):
     """Any server that speaks the OpenAI chat completions protocol."""
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai"] = Field("openai", description="A server.")
     model: str = Field(description="Model name the server knows.")
     revision: str | None = Field(None, description="Declared revision; part of the ledger key. The URL is not.")
     base_url: str = Field("http://127.0.0.1:8000/v1", description="Root of the API, ending in /v1.")
@@ -157,13 +159,15 @@ class OpenAIEngine(Strict):
 class VllmEngine(Strict):
     """A chat model run in this process with vLLM (optional extra)."""
 
-    kind: Literal["vllm"] = "vllm"
-    model: str
-    revision: str | None = None
-    dtype: Literal["auto", "bfloat16", "float16"] = "bfloat16"
-    tensor_parallel_size: int = Field(1, ge=1)
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    max_model_len: int | None = None
+    kind: Literal["vllm"] = Field("vllm", description="A model in this process, with vLLM.")
+    model: str = Field(description="Hub id or local folder.")
+    revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
+    dtype: Literal["auto", "bfloat16", "float16"] = Field("bfloat16", description="Number format of the weights.")
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share the model.")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory that vLLM takes.")
+    max_model_len: int | None = Field(
+        None, description="Longest prompt and reply together, in tokens; the model's own when absent."
+    )
     window: int = Field(4096, ge=1, description="Requests handed to vLLM at once.")
 
 
@@ -194,11 +198,11 @@ class DownloadSettings(Strict):
     concurrency: int = Field(64, ge=1, description="Downloads in flight at once.")
     per_host: int = Field(8, ge=1, description="Downloads in flight per host.")
     attempts: int = Field(4, ge=1, description="Attempts per image, with back-off between them.")
-    backoff_seconds: float = Field(1.0, gt=0)
+    backoff_seconds: float = Field(1.0, gt=0, description="First pause between attempts; doubles, with jitter.")
     timeout_seconds: float = Field(60, gt=0, description="Time limit of one attempt.")
     max_bytes: int = Field(50_000_000, ge=1, description="Largest accepted file.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest accepted picture, width times height.")
-    max_redirects: int = Field(5, ge=0)
+    max_redirects: int = Field(5, ge=0, description="Redirects followed per image.")
     allow_private_hosts: bool = Field(False, description="Allow loopback and private addresses (tests only).")
 
 
@@ -209,8 +213,8 @@ class ClipSettings(Strict):
         description="open_clip architecture name, a folder of config and weights, or `sandbox`: the shipped one."
     )
     pretrained: str | None = Field(None, description="open_clip pretrained tag; pin it as `tag@commit`.")
-    device: str = "auto"
-    batch_size: int = Field(256, ge=1)
+    device: str = Field("auto", description="`cuda`, `cpu`, or `auto` for the GPU where there is one.")
+    batch_size: int = Field(256, ge=1, description="Images or questions embedded together.")
 
 
 class QualitySettings(Strict):
@@ -248,8 +252,8 @@ class QualitySettings(Strict):
 class LoraSettings(Strict):
     """Low-rank adapters on the language model (the paper's 7B recipe; rank, alpha and targets are ours)."""
 
-    rank: int = Field(64, ge=1)
-    alpha: int = Field(128, ge=1)
+    rank: int = Field(64, ge=1, description="Rank of the adapters.")
+    alpha: int = Field(128, ge=1, description="Their scale, divided by the rank.")
     targets: str = Field(
         r".*language_model.*\.(q|k|v|o|gate|up|down)_proj",
         description="Modules that get adapters: a regular expression over full names. The vision tower gets none.",
@@ -272,11 +276,13 @@ class RecipeSettings(Strict):
     micro_batch_size: int = Field(1, ge=1, description="Rows per forward pass of one process.")
     epochs: int = Field(2, ge=1, description="Passes over the training rows.")
     max_steps: int | None = Field(None, ge=1, description="Optimizer steps, instead of what the epochs come to.")
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    weight_decay: float = Field(0.0, ge=0)
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="AdamW; `adamw_8bit` keeps its state in 8 bits, in a quarter of the memory."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decay of the weights per step, times the learning rate.")
     warmup_steps: int = Field(1000, ge=0, description="Steps over which the learning rate rises linearly.")
     schedule: Literal["linear", "cosine", "constant"] = Field("cosine", description="What follows the warm-up.")
-    max_gradient_norm: float = Field(1.0, gt=0)
+    max_gradient_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     dropout: float = Field(
         0.1, ge=0, lt=1, description="On attention for full fine-tuning (Qwen2-VL has no other), on adapters for LoRA."
     )
@@ -285,7 +291,9 @@ class RecipeSettings(Strict):
     max_pixels: int = Field(1_003_520, ge=1, description="Larger pictures are reduced to this many pixels.")
     system_prompt: str | None = Field(None, description="System message; the chat template's own when absent.")
     max_length: int = Field(4096, ge=16, description="Longest row in tokens. Longer rows are set aside, never cut.")
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(
+        False, description="Compute the forward pass again in the backward pass: less memory, slower."
+    )
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = Field(
         "auto", description="`auto`: flash attention where it is installed and there is a GPU, else sdpa."
     )
@@ -322,7 +330,7 @@ class SearchSettings(Strict):
     grid: bool = Field(
         False, description="All combinations. Otherwise one setting at a time is varied from the recipe's own values."
     )
-    seed: int = 0
+    seed: int = Field(0, description="Seed of every trial.")
 
 
 class TrainingSettings(Strict):
@@ -369,16 +377,16 @@ _DIALECT = Field(
 class TrainedModel(Strict):
     """A model that this graph fine-tunes."""
 
-    kind: Literal["trained"] = "trained"
-    recipe: str
-    seed: int = 0
+    kind: Literal["trained"] = Field("trained", description="Fine-tuned here.")
+    recipe: str = Field(description="One of `training.recipes`.")
+    seed: int = Field(0, description="Seed of the order of the rows, of dropout and of new weights.")
     dialect: str = _DIALECT
 
 
 class ReleasedModel(Strict):
     """A model as released, to compare with."""
 
-    kind: Literal["base"] = "base"
+    kind: Literal["base"] = Field("base", description="As released; not trained.")
     model: str = Field(description="Hub id, local folder, or `sandbox`: the shipped one.")
     revision: str | None = Field(None, description="Commit of the hub repository; pin it.")
     adapter: str | None = Field(None, description="Folder of a LoRA adapter to put on it.")
@@ -394,7 +402,7 @@ class ReleasedModel(Strict):
 class EndpointModel(Strict):
     """A model behind an OpenAI-compatible server, by the engine that reaches it."""
 
-    kind: Literal["endpoint"] = "endpoint"
+    kind: Literal["endpoint"] = Field("endpoint", description="Behind a server.")
     engine: str = Field(description="An engine of kind `openai`.")
     dialect: str = _DIALECT
     sample: int | None = Field(
@@ -422,8 +430,10 @@ class BenchmarkSettings(Strict):
 class ScoringSettings(Strict):
     """How models are asked the benchmarks' questions (paper 4.3)."""
 
-    device: str = "auto"
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    device: str = Field("auto", description="`cuda`, `cpu`, or `auto` for the GPU where there is one.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Number format of the weights; `auto`: as they are stored."
+    )
     batch_size: int = Field(16, ge=1, description="Questions answered together.")
     min_pixels: int | None = Field(
         None, ge=1, description="Resolution for models not trained here; those trained are asked at their recipe's."
@@ -601,20 +611,28 @@ class ExportSettings(Strict):
 class LimitSettings(Strict):
     """How much may go wrong before a stage fails (design, law 4)."""
 
-    unreadable_share: float = Field(0.05, ge=0, le=1)
+    unreadable_share: float = Field(
+        0.05, ge=0, le=1, description="A larger share of unreadable rows fails the stage that reads them."
+    )
     unreadable_rows: int = Field(10, ge=0, description="Up to this many unreadable rows never fail a stage.")
-    failed_request_share: float = Field(0.05, ge=0, le=1)
+    failed_request_share: float = Field(
+        0.05, ge=0, le=1, description="A larger share of failed requests fails the stage that asks."
+    )
     max_caption_characters: int = Field(200_000, ge=1, description="Longer captions are quarantined.")
 
 
 class Settings(Strict):
     """Everything a profile decides."""
 
-    name: str = Field(pattern=SOURCE_KEY)
-    description: str = ""
+    name: str = Field(pattern=SOURCE_KEY, description="Name of the profile; that of its file when absent.")
+    description: str = Field("", description="What the profile is for, in a sentence.")
     data: str | None = Field(None, description="Folder of corpora; `<home>/data` when absent. SPARE_DATA wins.")
-    sources: dict[str, SourceSettings] = Field(min_length=1)
-    engines: dict[str, EngineSettings] = Field(min_length=1)
+    sources: dict[str, SourceSettings] = Field(
+        min_length=1, description="Caption sources, by key; each is a partition of the graph."
+    )
+    engines: dict[str, EngineSettings] = Field(
+        min_length=1, description="Who answers prompts, by a name that other settings refer to."
+    )
     synthesis: SynthesisSettings
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings
@@ -623,7 +641,9 @@ class Settings(Strict):
     models: dict[str, ModelSettings] = Field(
         default_factory=dict, description="Models to train or to compare with, by model key."
     )
-    benchmarks: dict[str, BenchmarkSettings] = Field(default_factory=dict)
+    benchmarks: dict[str, BenchmarkSettings] = Field(
+        default_factory=dict, description="Which of the ten benchmarks models are scored on, by key."
+    )
     scoring: ScoringSettings = ScoringSettings()
     analyses: AnalysesSettings = AnalysesSettings()
     review: ReviewSettings = ReviewSettings()
@@ -703,6 +723,11 @@ def profile_path(profile: str) -> Path:
         f"unknown profile {profile!r}: use one of {', '.join(available_profiles())}, "
         f"or the path of a .yaml file ({PROFILE_VARIABLE} or --profile)"
     )
+
+
+def profile_in_use(profile: str | None = None) -> str:
+    """The profile by argument first, then by environment, then by default."""
+    return profile or os.environ.get(PROFILE_VARIABLE) or "sandbox"
 
 
 def load_settings(profile: str) -> Settings:
@@ -863,8 +888,14 @@ class Home:
         """Raises SettingsError when the folder is the home of another profile. Writes nothing."""
         record = self.path / HOME_RECORD
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise SettingsError(f"{self.path} is a file: choose a folder with --home or {HOME_VARIABLE}")
             owner = json.loads(record.read_text(encoding="utf-8"))["profile"] if record.exists() else None
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except SettingsError:
+            raise
+        except OSError as error:
+            raise SettingsError(f"{self.path}: cannot be read as a home: {error.strerror}; see --home") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{record}: damaged ({error!r}); restore it or choose another home") from error
         if owner not in (None, self.settings.name):
             raise SettingsError(
@@ -896,7 +927,7 @@ def open_home(profile: str | None = None, home: str | Path | None = None) -> Hom
 
     Exports both choices to the environment, absolute, so that every child process sees the same ones.
     """
-    profile = profile or os.environ.get(PROFILE_VARIABLE) or "sandbox"
+    profile = profile_in_use(profile)
     settings = load_settings(profile)
     chosen = home or os.environ.get(HOME_VARIABLE) or Path(".spare") / settings.name
     opened = Home(Path(chosen), settings).check()
