@@ -621,6 +621,19 @@ class LimitSettings(Strict):
     max_caption_characters: int = Field(200_000, ge=1, description="Longer captions are quarantined.")
 
 
+class SanitySettings(Strict):
+    """From when on an asset check warns. A warning stops nothing."""
+
+    truncated_share: float = Field(0.02, ge=0, le=1, description="Share of replies that the reply limit may cut.")
+    prefilter_tolerance: float = Field(
+        0.15, ge=0, le=1, description="How far the share that the pre-filter drops may lie from the paper's, either way."
+    )
+    drop_share_change: float = Field(
+        0.05, ge=0, le=1, description="How far the share of pairs that a check drops may move from one run to the next."
+    )
+    minimum_rows: int = Field(100, ge=1, description="Shares of fewer rows are shown, and not judged.")
+
+
 class Settings(Strict):
     """Everything a profile decides."""
 
@@ -650,6 +663,7 @@ class Settings(Strict):
     publication: PublicationSettings = PublicationSettings()
     exports: ExportSettings = ExportSettings()
     limits: LimitSettings = LimitSettings()
+    sanity: SanitySettings = SanitySettings()
 
     @field_validator("sources")
     @classmethod
