@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -66,6 +67,8 @@ class Completion:
 
 
 _FIELDS = {field.name for field in fields(Completion)}
+_KEY = re.compile(r"[0-9a-f]{64}")
+_HALF_PAIRS = re.compile(r"[\ud800-\udfff]")
 
 
 class AnsweredKeys:
@@ -226,16 +229,35 @@ def _records(path: Path) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
             if not line.endswith(b"\n"):
                 break
             try:
-                record = json.loads(line)
-                if not isinstance(record, dict) or set(record) != _FIELDS or not isinstance(record["key"], str):
-                    raise ValueError
-                records.append(record)
-            except ValueError:
+                records.append(_record(json.loads(line)))
+            except (ValueError, RecursionError):
                 bad_lines.append(line)
             if len(records) >= _ROWS_PER_GROUP:
                 yield records, bad_lines
                 records, bad_lines = [], []
     yield records, bad_lines
+
+
+def _record(line: Any) -> dict[str, Any]:
+    """The record a line holds, fit for the table. Raises ValueError where no writer wrote it so.
+
+    JSON can say half of a surrogate pair, and a model's reply may hold one; Parquet can't: U+FFFD stands for it.
+    """
+    if not isinstance(line, dict) or line.keys() != _FIELDS:
+        raise ValueError
+    for name, kind in RECORD.items():
+        value = line[name]
+        if value is None and name in ("probability", "error"):
+            continue
+        if kind == pl.String:
+            if not isinstance(value, str):
+                raise ValueError
+            line[name] = value if value.isascii() else _HALF_PAIRS.sub("\ufffd", value)
+        elif type(value) not in ((int, float) if kind == pl.Float64 else (int,)) or not abs(value) < 2**53:
+            raise ValueError
+    if not _KEY.fullmatch(line["key"]):
+        raise ValueError
+    return line
 
 
 def remember_engine(root: Path, fingerprint: str, name: str) -> None:

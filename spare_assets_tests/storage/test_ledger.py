@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -94,6 +95,44 @@ def test_damaged_lines_and_files_are_set_aside_with_a_message(ledger: Completion
     assert len(ledger.answered()) == 2
     assert (ledger.folder / "bad.damaged").read_text() == "not json\n[1]\n"
     assert ledger.recover() == []
+
+
+def test_a_reply_with_half_of_a_surrogate_pair_is_kept(ledger: CompletionLedger) -> None:
+    with ledger.writer("run") as writer:
+        writer.append(completion(1, "a \ud83e b \U0001f9ed"))
+        writer.append(completion(2, error="\udc80"))
+    assert ledger.recover() == []
+    stored = pl.read_parquet(writer.finished)
+    assert stored["text"].to_list() == ["a \ufffd b \U0001f9ed", "yes"]
+    assert stored["error"].to_list() == [None, "\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("key", "g" * 64),
+        ("key", "ab"),
+        ("key", None),
+        ("text", None),
+        ("text", 1),
+        ("prompt_tokens", 10**30),
+        ("prompt_tokens", 1.5),
+        ("prompt_tokens", True),
+        ("seconds", "1"),
+        ("probability", float("nan")),
+        ("answered_at", None),
+        ("model", ["x"]),
+    ],
+)
+def test_a_line_that_no_writer_wrote_is_set_aside_and_the_others_are_used(
+    ledger: CompletionLedger, field: str, value: object
+) -> None:
+    ledger.folder.mkdir(parents=True)
+    lines = [json.dumps(asdict(completion(1))), json.dumps(asdict(completion(2)) | {field: value}), "[" * 5000]
+    (ledger.folder / "run.jsonl").write_text("\n".join(lines) + "\n")
+    (message,) = ledger.recover()
+    assert "2 damaged lines" in message
+    assert ledger.answered().hold([completion(1).key, completion(2).key]) == [True, False]
 
 
 def test_replies_reach_the_disk_while_the_run_goes_on(ledger: CompletionLedger) -> None:
