@@ -115,6 +115,8 @@ class _Document:
                     raise self._broken(f"a value ({error.msg})") from None
             except RecursionError:
                 raise self._file.error("is nested too deeply to be read") from None
+            except ValueError as error:
+                raise self._file.error(f"holds a number that can't be read: {error}") from None
             else:
                 # A number cut by the end of what was read ("1", "1.", "1e-") goes on behind it.
                 if self._ended or self._text[end : end + 1] in _AFTER_VALUE:

@@ -43,7 +43,7 @@ def read(
         first, second, relation = _scene(captions)
         image = text_of(fields, "image_path")
         images, problem = pictures.asked_about(fields)
-        dealt = sorted(captions, key=lambda caption: hashlib.sha256(f"{_SEED}\n{image}\n{caption}".encode()).digest())
+        dealt = sorted(captions, key=lambda caption: _lot(image, caption))
         options = dict(zip(string.ascii_uppercase, dealt, strict=False))
         return Question(
             item,
@@ -70,6 +70,11 @@ def _captions(value: Any) -> list[str]:
     if len(set(captions)) < len(captions):
         raise RowError("its field 'caption_options' holds a caption twice")
     return captions
+
+
+def _lot(image: str, caption: str) -> bytes:
+    # Half of a surrogate pair, which JSON can say, is no error here: the question can't be stored, and is then told.
+    return hashlib.sha256(f"{_SEED}\n{image}\n{caption}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _scene(captions: Sequence[str]) -> tuple[str, str, str]:

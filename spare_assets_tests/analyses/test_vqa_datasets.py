@@ -136,6 +136,7 @@ def test_half_a_dataset_is_an_error_not_an_absence(tmp_path: Path) -> None:
         ('"questions"', "is no JSON list"),
         ("", "is empty"),
         ('{"questions": []} []', "goes on after the end"),
+        ('{"questions": [%s]}' % ("9" * 5000), "a number that can't be read"),
     ],
 )
 def test_a_broken_document_is_an_error_that_says_where(tmp_path: Path, text: str, said: str) -> None:

@@ -205,3 +205,8 @@ def test_the_real_set_a(real_data: Path, tmp_path: Path) -> None:
     unknown = values(BENCHMARK_A, guessed(asked, None).cast({"score": pl.Float64}))
     assert set(unknown.values()) == {None}
     assert_order_is_nothing(BENCHMARK_A, scored(BENCHMARK_A, asked, lambda _: "A"))
+
+
+def test_half_of_a_surrogate_pair_in_a_caption_does_not_end_the_reading(tmp_path: Path) -> None:
+    (found,) = read(BENCHMARK_A, written(tmp_path, records(A, ("A \ud83d mug", "a plate"))[:1]), tmp_path)
+    assert isinstance(found, Question) and len(found.options) == 4
