@@ -28,6 +28,7 @@ SHIPPED_CLIP = "sandbox"
 SHIPPED_VLM = "sandbox"
 """The value of a recipe's `base` and a model's `model` that names the small vision-language model of the package."""
 SOURCE_KEY = r"^[a-z0-9][a-z0-9_-]*$"
+OWNER = r"^(team:.+|[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$"
 RESERVED_SOURCE = "total"
 """The row of the statistics that sums all sources."""
 
@@ -609,7 +610,7 @@ class ExportSettings(Strict):
 
 
 class LimitSettings(Strict):
-    """How much may go wrong before a stage fails (design, law 4)."""
+    """How much may go wrong before a stage fails."""
 
     unreadable_share: float = Field(
         0.05, ge=0, le=1, description="A larger share of unreadable rows fails the stage that reads them."
@@ -637,8 +638,12 @@ class SanitySettings(Strict):
 class Settings(Strict):
     """Everything a profile decides."""
 
-    name: str = Field(pattern=SOURCE_KEY, description="Name of the profile; that of its file when absent.")
+    name: str = Field(pattern=SOURCE_KEY, description="Name of the profile, which its home records; that of its file when absent.")
     description: str = Field("", description="What the profile is for, in a sentence.")
+    owners: tuple[Annotated[str, Field(pattern=OWNER)], ...] = Field(
+        ("team:spare",),
+        description="Who answers for the assets, as the UI shows it: e-mail addresses, or teams as `team:<name>`.",
+    )
     data: str | None = Field(None, description="Folder of corpora; `<home>/data` when absent. SPARE_DATA wins.")
     sources: dict[str, SourceSettings] = Field(
         min_length=1, description="Caption sources, by key; each is a partition of the graph."
