@@ -153,7 +153,11 @@ class OpenAIEngine(Strict):
     )
     concurrency: int = Field(32, ge=1, description="Requests in flight at once.")
     timeout_seconds: float = Field(300, gt=0, description="Time limit of one attempt.")
-    attempts: int = Field(6, ge=1, description="Attempts per request before it counts as failed.")
+    attempts: int = Field(
+        8,
+        ge=1,
+        description="Attempts per request before it counts as failed; the pauses between eight outlast a minute.",
+    )
     backoff_seconds: float = Field(1.0, gt=0, description="First pause between attempts; doubles, with jitter.")
 
 
@@ -627,7 +631,10 @@ class SanitySettings(Strict):
 
     truncated_share: float = Field(0.02, ge=0, le=1, description="Share of replies that the reply limit may cut.")
     prefilter_tolerance: float = Field(
-        0.15, ge=0, le=1, description="How far the share that the pre-filter drops may lie from the paper's, either way."
+        0.15,
+        ge=0,
+        le=1,
+        description="How far the share that the pre-filter drops may lie from the paper's, either way.",
     )
     drop_share_change: float = Field(
         0.05, ge=0, le=1, description="How far the share of pairs that a check drops may move from one run to the next."
@@ -638,7 +645,9 @@ class SanitySettings(Strict):
 class Settings(Strict):
     """Everything a profile decides."""
 
-    name: str = Field(pattern=SOURCE_KEY, description="Name of the profile, which its home records; that of its file when absent.")
+    name: str = Field(
+        pattern=SOURCE_KEY, description="Name of the profile, which its home records; that of its file when absent."
+    )
     description: str = Field("", description="What the profile is for, in a sentence.")
     owners: tuple[Annotated[str, Field(pattern=OWNER)], ...] = Field(
         ("team:spare",),

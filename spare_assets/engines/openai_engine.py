@@ -17,6 +17,7 @@ import math
 import os
 import queue
 import random
+import re
 import threading
 import time
 import urllib.request
@@ -40,13 +41,17 @@ from spare_assets.engines.openai_format import (
     rearmed,
 )
 
-MAX_REPLY_BYTES = 20_000_000
+# Some forty times what the longest reply of a caption takes; so much may be held per request in flight.
+MAX_REPLY_BYTES = 4_000_000
 MAX_PAUSE_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 CONNECT_SECONDS = 30.0
 MESSAGE_CHARACTERS = 500
-# So many requests given up in a row, none answered between them, are an outage and not their own fault.
+# So many requests failed in a row, none answered between them, are an outage and not their own fault.
 OUTAGE_REQUESTS = 64
+# Half of a character outside Unicode's first plane: JSON can say it, no table can hold it.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_GREATEST_NUMBER = 1e12
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 
 
@@ -138,7 +143,7 @@ class _Connections:
         self._url, self._proxy = _endpoint(settings.base_url, name)
         self._connected = False
         self._answered = False
-        self._given_up_in_a_row = 0
+        self._failed_in_a_row = 0
         self._logprobs = True
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(settings.concurrency)
@@ -201,20 +206,26 @@ class _Connections:
                 reply = self._reply(key, request, answer, time.monotonic() - started)
             except _TransientError as error:
                 last = error
+            except _RequestError as error:
+                raise self._failed(str(error)) from None
             else:
                 self._answered = True
-                self._given_up_in_a_row = 0
+                self._failed_in_a_row = 0
                 return reply
-        self._given_up_in_a_row += 1
         if not self._connected:
             raise self._unreachable(str(last))
-        if self._given_up_in_a_row >= max(OUTAGE_REQUESTS, 2 * self._settings.concurrency):
-            raise EngineError(
-                f"engine {self._name}: {self._given_up_in_a_row} requests in a row got no answer from "
-                f"{self._settings.base_url} in {self._settings.attempts} attempts each; the last: {last}. "
-                "Start again when the server is well: what was answered is kept"
-            )
-        raise _RequestError(f"gave up after {self._settings.attempts} attempts; the last: {last}")
+        raise self._failed(f"gave up after {self._settings.attempts} attempts; the last: {last}")
+
+    def _failed(self, message: str) -> _RequestError | EngineError:
+        """The end of a request without an answer; of the stage, where it is one of too many in a row."""
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row < max(OUTAGE_REQUESTS, 2 * self._settings.concurrency):
+            return _RequestError(message)
+        return EngineError(
+            f"engine {self._name}: {self._failed_in_a_row} requests in a row got no answer from "
+            f"{self._settings.base_url}; the last: {message}. Start again when the server is well and "
+            f"engines.{self._name} fits it: what was answered is kept"
+        )
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         """Seconds before the given attempt (from 1): doubling, with jitter, not before Retry-After."""
@@ -379,9 +390,9 @@ class _Connections:
         text = rearmed(_text(message.get("content")), request)
         reason = first.get("finish_reason")
         if reason == "content_filter":
-            raise _RequestError("the server's content filter stopped the reply")
+            return ChatReply(key, "", "error", error="the server's content filter stopped the reply")
         if not text and isinstance(refusal := message.get("refusal"), str) and refusal:
-            raise _RequestError(f"the model refused: {self._clean(refusal)}")
+            return ChatReply(key, "", "error", error=f"the model refused: {self._clean(refusal)}")
         probability = None
         if request.choices:
             choice, probability = read_choice(text, request.choices, _first_token(first))
@@ -409,7 +420,7 @@ class _Connections:
         """Outside text for a message: one line, cut, without the key."""
         if key := self._api_key():
             text = text.replace(key, "[key]")
-        return " ".join(text.split())[:MESSAGE_CHARACTERS]
+        return _storable(" ".join(text.split())[:MESSAGE_CHARACTERS])
 
 
 def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
@@ -465,10 +476,15 @@ def _text(content: Any) -> str:
         return ""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
+        content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str):
         raise _TransientError("a reply whose text is no string")
-    return content
+    return _storable(content)
+
+
+def _storable(text: str) -> str:
+    """The text as UTF-8 can hold it."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _first_token(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -484,10 +500,11 @@ def _first_token(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
                 if isinstance(entry, dict)
                 and isinstance(entry.get("token"), str)
                 and isinstance(entry.get("logprob"), int | float)
+                and abs(entry["logprob"]) < _GREATEST_NUMBER
             ]
     return []
 
 
 def _count(usage: Any, field: str) -> int:
     value = usage.get(field) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value >= 0 else 0
+    return value if isinstance(value, int) and 0 <= value < _GREATEST_NUMBER else 0

@@ -13,11 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,6 +190,8 @@ def test_pauses_double_are_jittered_and_capped() -> None:
             pauses = {connections._pause(attempt, None) for _ in range(50)}
             assert all(longest / 2 <= pause <= longest for pause in pauses)
             assert len(pauses) > 1
+        shortest = [min(connections._pause(attempt, None) for _ in range(50)) for attempt in range(1, 8)]
+        assert sum(shortest) > 60, "a server that is away for a minute costs no request, by default"
         assert connections._pause(1, 10) >= 10
         assert connections._pause(1, 1e9) <= openai_engine.MAX_RETRY_AFTER_SECONDS + 1
     finally:
@@ -202,7 +206,7 @@ def test_any_retry_after_header_is_survived(value: str) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
+        st.none() | st.booleans() | st.floats() | st.integers() | st.just(10**400) | st.text(st.characters()),
         lambda inner: (
             st.lists(inner)
             | st.dictionaries(
@@ -220,9 +224,10 @@ def test_any_json_answer_is_a_reply_or_a_failure(answer: Any) -> None:
         answer = {"choices": [{"message": {"content": "yes"}, "logprobs": answer}], "usage": answer}
     try:
         reply = made._reply("k", ask("x", choices=("yes", "no")), answer, 0.0)
-    except (openai_engine._TransientError, openai_engine._RequestError):
+    except (openai_engine._TransientError, openai_engine._RequestError) as error:
+        str(error).encode()
         return
-    assert isinstance(reply.text, str)
+    pl.DataFrame([asdict(reply)], schema_overrides={"prompt_tokens": pl.Int64, "completion_tokens": pl.Int64})
 
 
 def _parser() -> openai_engine._Connections:
@@ -364,6 +369,26 @@ def test_an_outage_in_mid_run_ends_it_after_many_requests_and_without_a_hot_loop
         with pytest.raises(EngineError, match="in a row got no answer"):
             replies.extend(engine(server, attempts=2, concurrency=16).complete(keyed(500)))
         assert len(server.calls) < 10 + 2 * (openai_engine.OUTAGE_REQUESTS + 16)
+
+
+def test_a_server_that_refuses_every_request_is_not_asked_for_the_whole_corpus() -> None:
+    with ChatServer(lambda call: error(400, "Invalid model: m")) as server:
+        with pytest.raises(EngineError, match=r"in a row got no answer.*HTTP 400: Invalid model: m.*engines\.judge"):
+            list(engine(server, concurrency=4).complete(keyed(1_000)))
+        assert len(server.calls) < openai_engine.OUTAGE_REQUESTS + 8
+
+
+def test_a_server_that_filters_or_refuses_contents_answers() -> None:
+    with ChatServer(lambda call: Answer("", "content_filter")) as server:
+        replies = list(engine(server, concurrency=4).complete(keyed(openai_engine.OUTAGE_REQUESTS + 10)))
+    assert {reply.error for reply in replies} == {"the server's content filter stopped the reply"}
+
+
+def test_half_a_character_in_a_reply_or_an_error_is_replaced() -> None:
+    lone = b'{"choices": [{"message": {"content": "a \\ud83d b"}}]}'
+    assert one(lambda call: Raw(body=lone)).text == "a \ufffd b"
+    failed = one(lambda call: Raw(400, b'{"error": {"message": "a \\udc00 b"}}'))
+    assert failed.error == "HTTP 400: a \ufffd b"
 
 
 def test_an_end_does_not_lose_what_has_come_back() -> None:
