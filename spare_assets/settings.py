@@ -763,12 +763,14 @@ def load_settings(profile: str) -> Settings:
     path = profile_path(profile)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         raise SettingsError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(raw, Mapping):
         raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
     try:
         settings = Settings.model_validate({"name": path.stem, **_beside(path.parent, raw)})
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}" for item in error.errors()
@@ -791,10 +793,12 @@ def _beside(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     for section in sections:
         for name in ("data", "prompts", "accelerate_config", "adapter", "model", "tokenizer", "base"):
             if isinstance(section, dict) and isinstance(value := section.get(name), str):
-                path = (folder / Path(value).expanduser()).resolve()
-                if name in ("data", "prompts", "accelerate_config", "adapter") or (
-                    path.is_dir() and value not in shipped
-                ):
+                try:
+                    path = (folder / Path(value).expanduser()).resolve()
+                    is_folder = path.is_dir()
+                except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, an unknown ~user
+                    raise SettingsError(f"setting {name}: {value[:200]!r} is no path ({error})") from error
+                if name in ("data", "prompts", "accelerate_config", "adapter") or (is_folder and value not in shipped):
                     section[name] = str(path)
     return document
 

@@ -72,6 +72,23 @@ def test_broken_yaml_is_named(tmp_path: Path) -> None:
         load_settings(str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sources: 2024-99-99", "not readable as YAML"),
+        ("[" * 5000, "not readable as YAML"),
+        ("data: ~no_such_user/x", "is no path"),
+        ('data: "a\\0b"', "is no path"),
+        (f"clip: {{model: {'x' * 5000}}}", "is no path"),
+    ],
+)
+def test_what_no_file_of_settings_can_say_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=rf"odd\.yaml: .*{said}"):
+        load_settings(str(path))
+
+
 def test_a_home_of_another_profile_is_refused(tmp_path: Path) -> None:
     open_home("sandbox", tmp_path / "home").claim()
     with pytest.raises(SettingsError, match="is the home of profile 'sandbox', not of 'paper'"):

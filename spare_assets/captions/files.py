@@ -12,6 +12,7 @@ import gzip
 import itertools
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,7 +197,7 @@ def csv_rows(file: SourceFile, delimiter: str) -> Iterator[Row]:
             header = next(reader, [])
         except csv.Error as error:
             raise file.error(f"has no header that can be read: {error}") from None
-        if repeated := sorted({name for name in header if header.count(name) > 1}):
+        if repeated := sorted(name for name, times in Counter(header).items() if times > 1):
             raise file.error(f"names columns twice in its header: {', '.join(map(repr, repeated))}", "columns")
         while True:
             start = reader.line_num + 1
@@ -223,10 +224,13 @@ def csv_rows(file: SourceFile, delimiter: str) -> Iterator[Row]:
 
 
 def csv_header(file: SourceFile, delimiter: str) -> list[str]:
-    """Column names of a CSV or TSV file."""
+    """Column names of a CSV or TSV file. Raises SourceError where its first line is no header."""
     with opened(file) as stream:
         line = stream.readline(MAX_LINE_BYTES).decode("utf-8-sig", "replace")
-    return next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise file.error(f"has no header that can be read: {error}") from None
 
 
 def parquet_columns(file: SourceFile) -> dict[str, str]:

@@ -533,6 +533,8 @@ def broken_parquet(path: Path) -> None:
         ("table", "t.json", b'{"text": "a", ', "is cut or not JSON"),
         ("table", "t.json", b'"text"', "neither a list of objects nor"),
         ("table", "t.csv", b"text,text\na,b\n", "names columns twice"),
+        ("table", "old_mac.csv", b"id,text\r1,a cup\r", "has no header that can be read"),
+        ("table", "wide.csv", b"text" + b"," * 300_000 + b"\na\n", "names columns twice"),
         ("table", "header.csv", b"text\n", "holds no row"),
         ("table", "none.parquet", "no rows", "without rows"),
     ],
