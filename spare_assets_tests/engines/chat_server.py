@@ -56,11 +56,21 @@ class Raw:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A chunk again and again, with a pause after each: a trickle, or more than anybody wants."""
+
+    chunk: bytes
+    times: int
+    pause: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Drop:
     """The connection is cut without a word."""
 
 
-Behaviour = Answer | Raw | Drop
+Behaviour = Answer | Raw | Stream | Drop
 
 
 def error(status: int, message: str = "no", **headers: str) -> Raw:
@@ -131,6 +141,13 @@ class ChatServer:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if isinstance(behaviour, Stream):
+            response = web.StreamResponse(headers={"Content-Type": "application/json", **behaviour.headers})
+            await response.prepare(request)
+            for _ in range(behaviour.times):
+                await response.write(behaviour.chunk)
+                await asyncio.sleep(behaviour.pause)
+            return response
         await asyncio.sleep(behaviour.seconds)
         if isinstance(behaviour, Raw):
             return web.Response(
