@@ -6,19 +6,25 @@ each model, then what spans those. A partition that fails does not stop the othe
 
 from __future__ import annotations
 
+import difflib
 import itertools
+import json
 import re
 import signal
 import time
 import uuid
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+import click
 import dagster as dg
 import yaml
 from rich.console import Console
 
-from spare_assets.cli.status import print_funnels
+from spare_assets.cli.display import Display
+from spare_assets.cli.status import funnel_document, print_funnels
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration import stage
 from spare_assets.orchestration.instance import end_dead_runs, living_run, open_instance, pool_holder
@@ -40,41 +46,39 @@ _ERROR_CLASS = re.compile(r"^[\w.]+\.(?:\w*Error|Failure): ")
 """The class that Dagster puts before an error's own words."""
 
 
-class Terminal:
-    """Shows beats and published tables: a live line on a terminal, plain lines elsewhere."""
+Result = Literal["materialized", "failed", "left out", "nothing to do"]
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.status = console.status("") if console.is_terminal else None
 
-    def start(self, text: str) -> None:
-        """Say what begins."""
-        self.console.print(text, highlight=False)
-        if self.status:
-            self.status.update(text)
-            self.status.start()
+@dataclass(frozen=True, slots=True)
+class AssetOutcome:
+    """What came of one asset of one partition. `left out`: something it needs failed, or its check did."""
 
-    def stop(self) -> None:
-        """Remove the live line."""
-        if self.status:
-            self.status.stop()
+    asset: str
+    partition: str | None
+    outcome: Result
+    rows: int | None = None
 
-    def beat(self, asset: str, source: str, beat: Beat) -> None:
-        """Show progress of a stage."""
-        if self.status and not beat.finished:
-            self.status.update(f"{source} {beat}")
-        elif not self.status:
-            self.console.print(f"  {beat}", highlight=False, markup=False)
 
-    def published(self, table: str, source: str, rows: int) -> None:
-        """Show a table that is now in place."""
-        self.console.print(f"  {table:<24} {rows:>12,} rows", highlight=False, markup=False)
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that failed, in words. A warning is a check that found something and stops nothing."""
+
+    partition: str | None
+    asset: str | None
+    check: str | None
+    severity: Literal["error", "warning"]
+    message: str
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        return ": ".join(part for part in (self.partition, self.asset, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
     """Assets that run together, and the partitions they run for one after the other; None where they have none."""
 
+    kind: str
     keys: tuple[dg.AssetKey, ...]
     partitions: tuple[str | None, ...]
 
@@ -95,6 +99,10 @@ class Materialization:
         verbose: bool = False,
     ) -> None:
         self.home, self.verbose = home, verbose
+        self.outcomes: list[AssetOutcome] = []
+        self.problems: list[Problem] = []
+        self.seconds = 0.0
+        self._rows = _RowCounts()
         settings = home.settings
         self._partitions: dict[str, tuple[str | None, ...]] = {
             "source": _chosen("source", tuple(settings.sources), sources),
@@ -108,45 +116,56 @@ class Materialization:
             self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
         self._check_overrides()
 
-    def execute(self) -> bool:
-        """Run everything selected. A partition that fails does not stop the others; True when none did.
+    def execute(self, console: Console | None = None) -> bool:
+        """Run everything selected, shown on the console. A partition that fails does not stop the others.
 
-        What needs an asset that failed in every partition is left out. Raises KeyboardInterrupt when the run was
-        cancelled or told to end; what was done is kept.
+        True when none did. What needs an asset that failed in every partition is left out; `outcomes` and `problems`
+        tell the rest. Raises KeyboardInterrupt when the run was cancelled or told to end; what was done is kept.
         """
-        terminal = Terminal(Console())
-        failures: list[str] = []
+        console = console or Console()
+        began = time.monotonic()
         # A terminated run must end like an interrupted one, so that it releases what it holds.
         terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stage.listeners.append(terminal)
+        stages = sum(len(self._ops(wave.keys)) * len(wave.partitions) for wave in self.waves)
         try:
-            with open_instance(self.home) as instance:
-                absent: set[dg.AssetKey] = set()
-                for wave in self.waves:
-                    keys = tuple(key for key in wave.keys if not self._needs(key, absent))
-                    absent |= set(wave.keys)
-                    for partition in wave.partitions if keys else ():
-                        terminal.start(f"[bold]{partition or 'over all'}[/bold]")
-                        made, told = self._run(instance, keys, partition)
-                        absent -= made
-                        failures += told
+            with (
+                Display(console, stages) as display,
+                _listening(display, self._rows),
+                open_instance(self.home) as instance,
+            ):
+                self._run_waves(instance, display)
         finally:
-            terminal.stop()
-            stage.listeners.remove(terminal)
             signal.signal(signal.SIGTERM, terminated)
-        print_funnels(self.home, terminal.console)
-        for failure in failures:
-            terminal.console.print(failure, style="red", highlight=False, markup=False, soft_wrap=True)
-        return not failures
+            self.seconds = time.monotonic() - began
+        print_funnels(self.home, console)
+        for problem in self.problems:
+            style = "red" if problem.severity == "error" else "yellow"
+            console.print(str(problem), style=style, highlight=False, markup=False, soft_wrap=True)
+        return all(problem.severity != "error" for problem in self.problems)
+
+    def _run_waves(self, instance: dg.DagsterInstance, display: Display) -> None:
+        absent: set[dg.AssetKey] = set()
+        for wave in self.waves:
+            keys = tuple(key for key in wave.keys if not self._needs(key, absent))
+            left_out = [key for key in wave.keys if key not in keys]
+            absent |= set(wave.keys)
+            for number, partition in enumerate(wave.partitions, 1):
+                self.outcomes += [AssetOutcome(key.path[-1], partition, "left out") for key in left_out]
+                if keys:
+                    of = f"{wave.kind} {number} of {len(wave.partitions)}: {partition}" if partition else "over all"
+                    display.run(of, len(self._ops(keys)))
+                    absent -= self._run(instance, display, keys, partition)
+                    display.run_ended()
 
     def _run(
-        self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...], partition: str | None
-    ) -> tuple[set[dg.AssetKey], list[str]]:
-        """The assets that were materialized, and a line for each failure."""
-        self._wait_for_pools(instance, keys)
+        self, instance: dg.DagsterInstance, display: Display, keys: tuple[dg.AssetKey, ...], partition: str | None
+    ) -> set[dg.AssetKey]:
+        """The assets that were materialized; `outcomes` and `problems` grow."""
+        self._wait_for_pools(instance, display, keys)
         job = self.defs.resolve_implicit_global_asset_job_def()
         selected = {key.path[-1] for key in keys}
         run_id = str(uuid.uuid4())
+        instance.add_event_listener(run_id, lambda entry: _show(display, entry.dagster_event))
         with living_run(self.home, run_id):
             result = job.execute_in_process(
                 run_id=run_id,
@@ -159,13 +178,38 @@ class Materialization:
                 asset_selection=list(keys),
                 raise_on_error=False,
             )
+        made = {event.asset_key for event in result.all_events if event.is_step_materialization and event.asset_key}
+        self.outcomes += self._outcomes(result, keys, made, partition)
         run = instance.get_run_by_id(result.run_id)
         if run is not None and (
             run.status == dg.DagsterRunStatus.CANCELED or run.tags.get(_REASON_TAG) == _INTERRUPTED
         ):
             raise KeyboardInterrupt
-        made = {event.asset_key for event in result.all_events if event.is_step_materialization and event.asset_key}
-        return made, [] if result.success else _failures(result, partition)
+        self.problems += _problems(result, partition)
+        return made
+
+    def _outcomes(
+        self,
+        result: dg.ExecuteInProcessResult,
+        keys: tuple[dg.AssetKey, ...],
+        made: set[dg.AssetKey],
+        partition: str | None,
+    ) -> Iterator[AssetOutcome]:
+        ended = {event.step_key: event for event in result.all_events if event.is_step_success or event.is_step_failure}
+        for key in keys:
+            event = ended.get(self._op(key))
+            outcome: Result = "left out" if event is None else "failed" if event.is_step_failure else "nothing to do"
+            name = key.path[-1]
+            if key in made:
+                yield AssetOutcome(name, partition, "materialized", self._rows.counted.get((name, partition or "")))
+            else:
+                yield AssetOutcome(name, partition, outcome)
+
+    def _op(self, key: dg.AssetKey) -> str:
+        return str(self.defs.resolve_asset_graph().get(key).assets_def.op.name)
+
+    def _ops(self, keys: tuple[dg.AssetKey, ...]) -> set[str]:
+        return {self._op(key) for key in keys}
 
     def _needs(self, key: dg.AssetKey, absent: set[dg.AssetKey]) -> bool:
         """Whether an asset has any of these among its ancestors; one made of what is there, only these as parents."""
@@ -193,20 +237,26 @@ class Materialization:
                 if isinstance(value, str):
                     raise SettingsError(f"{asset}.{name} takes a number or true/false, not {value!r}")
 
-    def _wait_for_pools(self, instance: dg.DagsterInstance, keys: tuple[dg.AssetKey, ...]) -> None:
+    def _wait_for_pools(self, instance: dg.DagsterInstance, display: Display, keys: tuple[dg.AssetKey, ...]) -> None:
         """Wait for another run to leave the pools these assets need: here, where signals are heard, not in Dagster."""
         graph = self.defs.resolve_asset_graph()
         for pool in sorted({pool for key in keys for pool in graph.get(key).pools or ()}):
             told = False
             while (holder := pool_holder(instance, pool)) is not None:
                 if not told:
-                    Console().print(f"waiting for pool {pool}, which run {holder[:8]} holds", highlight=False)
+                    display.line(f"waiting for pool {pool}, which run {holder[:8]} holds")
                     told = True
                 time.sleep(_POOL_SECONDS)
                 end_dead_runs(instance, self.home)
 
     def _selected(self, selection: str) -> set[dg.AssetKey]:
         graph = self.defs.resolve_asset_graph()
+        names = {key.path[-1] for key in graph.get_all_asset_keys()}
+        for name in _BARE_NAME.findall(selection):
+            if name not in names:
+                near = difflib.get_close_matches(name, names)
+                meant = f"did you mean {' or '.join(near)}?" if near else f"the assets are {', '.join(sorted(names))}"
+                raise SettingsError(f"--select {selection!r}: no asset is called {name!r}; {meant}")
         try:
             chosen = dg.AssetSelection.from_string(_BARE_NAME.sub(r'key:"\1"', selection)).resolve(graph)
         except Exception as error:
@@ -235,9 +285,24 @@ class Materialization:
             # Outputs of one stage run together: it waits for what any of them waits for.
             whole = {key for key in wave if graph.get(key).execution_set_asset_keys <= wave | done}
             if whole and self._partitions[kind]:
-                waves.append(Wave(tuple(sorted(whole)), self._partitions[kind]))
+                waves.append(Wave(kind, tuple(sorted(whole)), self._partitions[kind]))
             done |= whole
         return waves
+
+
+def print_outcome(run: Materialization, *, interrupted: bool) -> None:
+    """Print what came of a run, for a program to read."""
+    failed = any(problem.severity == "error" for problem in run.problems)
+    document = {
+        "profile": run.home.settings.name,
+        "home": str(run.home.path),
+        "outcome": "interrupted" if interrupted else "failed" if failed else "succeeded",
+        "seconds": round(run.seconds, 3),
+        "assets": [asdict(outcome) for outcome in run.outcomes],
+        "problems": [asdict(problem) for problem in run.problems],
+        "funnels": funnel_document(run.home),
+    }
+    click.echo(json.dumps(document))
 
 
 def _chosen(kind: str, declared: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -257,19 +322,60 @@ def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return config
 
 
-def _failures(result: dg.ExecuteInProcessResult, partition: str | None) -> list[str]:
-    where = f"{partition}: " if partition else ""
-    lines = []
+def _problems(result: dg.ExecuteInProcessResult, partition: str | None) -> list[Problem]:
+    """What failed, and the checks that found something. Empty for a run without either."""
+    problems = []
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             # Dagster's wrapping comes off; what our own errors were raised from says less than they do.
             while error.cause is not None and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
-            lines.append(f"{where}{event.step_key}: {_ERROR_CLASS.sub('', error.message.strip())}")
-        elif (
-            event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
-            and not event.asset_check_evaluation_data.passed
-        ):
-            lines.append(f"{where}check {event.asset_check_evaluation_data.check_name} failed")
-    return lines or [f"{where}the run did not finish"]
+            message = _ERROR_CLASS.sub("", error.message.strip())
+            problems.append(Problem(partition, event.step_key, None, "error", message))
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                severity: Literal["error", "warning"] = (
+                    "warning" if check.severity == dg.AssetCheckSeverity.WARN else "error"
+                )
+                asset, name = check.asset_key.path[-1], check.check_name
+                said = f": {check.description}" if check.description else ""
+                problems.append(Problem(partition, asset, name, severity, f"check {name} failed{said}"))
+    if not result.success and all(problem.severity == "warning" for problem in problems):
+        problems.append(Problem(partition, None, None, "error", "the run did not finish"))
+    return problems
+
+
+def _show(display: Display, event: dg.DagsterEvent | None) -> None:
+    if event is not None and event.step_key is not None:
+        if event.is_step_start:
+            display.stage_started(event.step_key)
+        elif event.is_step_failure:
+            display.stage_failed(event.step_key)
+
+
+class _RowCounts:
+    """Rows of the tables as they are published, by table and partition."""
+
+    interval = float("inf")
+
+    def __init__(self) -> None:
+        self.counted: dict[tuple[str, str], int] = {}
+
+    def beat(self, asset: str, source: str, beat: Beat) -> None:
+        """Of no interest here."""
+
+    def published(self, table: str, source: str, rows: int) -> None:
+        """A table is in place."""
+        self.counted[table, source] = rows
+
+
+@contextmanager
+def _listening(*listeners: stage.Listener) -> Iterator[None]:
+    stage.listeners.extend(listeners)
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            stage.listeners.remove(listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import click
 import polars as pl
@@ -20,11 +21,16 @@ from spare_assets.storage.tables import TableStore
 def print_status(home: Home, *, as_json: bool) -> None:
     """Print the funnels, for a person or as JSON."""
     if as_json:
-        click.echo(json.dumps({source: [asdict(step) for step in steps] for source, steps in _funnels(home).items()}))
+        click.echo(json.dumps(funnel_document(home)))
         return
     console = Console()
     console.print(f"home {home.path}, profile {home.settings.name}", highlight=False, markup=False)
     print_funnels(home, console)
+
+
+def funnel_document(home: Home) -> dict[str, list[dict[str, Any]]]:
+    """The funnels for a program to read: the steps of each source."""
+    return {source: [asdict(step) for step in steps] for source, steps in _funnels(home).items()}
 
 
 def print_funnels(home: Home, console: Console) -> None:
