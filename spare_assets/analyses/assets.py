@@ -46,7 +46,7 @@ from spare_assets.analyses.vqa_datasets import VqaQuestions, vqa_questions
 from spare_assets.captions.readers import smallest_by_hash
 from spare_assets.captions.records import SourceError
 from spare_assets.engines.chat import EngineError
-from spare_assets.orchestration.resources import Engines
+from spare_assets.orchestration.resources import Engines, engine_kind
 from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, failure
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.quality.assets import sample_rows
@@ -196,6 +196,8 @@ def composition_of_vqa(home: Home) -> dg.AssetsDefinition:
         outs=table_outs(
             "vqa_composition",
             group=GROUP,
+            uses=("polars", "report"),
+            cost="cpu" if asked is None else "model",
             code_version=fingerprint(
                 1, [(key, dataset.model_dump(mode="json")) for key, dataset in analyses.vqa.items()], judge
             ),
@@ -286,6 +288,8 @@ def engine_assets(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.
         outs=table_outs(
             "generation_forecast",
             group=GROUP,
+            uses=("polars", engine_kind(settings.engines[synthesis.generation_engine])),
+            cost="model",
             code_version=fingerprint(
                 1,
                 identities(synthesis.filter_engine, synthesis.generation_engine),
@@ -348,6 +352,7 @@ def engine_assets(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.
         outs=table_outs(
             "cost_report",
             group=GROUP,
+            uses=("polars", "report"),
             code_version=fingerprint(1, prices.model_dump(mode="json")),
             story="All that was ever asked in this home, also under earlier settings. Made of what is there.",
         ),
@@ -394,6 +399,8 @@ def engine_assets(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.
         outs=table_outs(
             "generation_ablation",
             group=GROUP,
+            uses=("polars", "report"),
+            cost="model",
             code_version=fingerprint(
                 1,
                 identities(*ablations.generation, quality.verification_engine),
@@ -459,6 +466,8 @@ def engine_assets(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.
         outs=table_outs(
             "filter_ablation",
             group=GROUP,
+            uses=("polars", "report"),
+            cost="model",
             code_version=fingerprint(
                 1,
                 identities(*ablations.filter),

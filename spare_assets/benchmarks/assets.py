@@ -39,6 +39,7 @@ from spare_assets.benchmarks.standings import (
     resolution_in_words,
     unclean_items,
 )
+from spare_assets.orchestration.launchpad import BatchConfig
 from spare_assets.orchestration.resources import ScoredModels
 from spare_assets.orchestration.stage import PARTIAL_INPUTS, Stage, count_table, embedded, failure, tally_metadata
 from spare_assets.orchestration.tables import table_outs
@@ -82,6 +83,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 f"{key}_score",
                 f"{key}_predictions",
                 group=GROUP,
+                uses=("pytorch", "huggingface"),
+                cost="model",
                 code_version=fingerprint(VERSION, asked_by),
                 story=f"{benchmark.title}, {benchmark.origin}. Paper 4.2, 4.3 and Table 3.",
             ),
@@ -90,15 +93,23 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             pool="gpu",
         )
         def score_asset(
-            context: dg.AssetExecutionContext, scored_models: dg.ResourceParam[ScoredModels], checkpoint: pl.LazyFrame
+            context: dg.AssetExecutionContext,
+            config: BatchConfig,
+            scored_models: dg.ResourceParam[ScoredModels],
+            checkpoint: pl.LazyFrame,
         ) -> Iterator[dg.MaterializeResult[None]]:
-            with Stage(context, home) as stage:
-                yield from scored(stage, benchmark, scored_models, checkpoint.collect().row(0, named=True))
+            with Stage(context, home, config) as stage:
+                record = checkpoint.collect().row(0, named=True)
+                yield from scored(stage, benchmark, scored_models, record, config.batch_size)
 
         return score_asset
 
     def scored(
-        stage: Stage, benchmark: Benchmark, scored_models: ScoredModels, record: Mapping[str, Any]
+        stage: Stage,
+        benchmark: Benchmark,
+        scored_models: ScoredModels,
+        record: Mapping[str, Any],
+        batch_size: int | None,
     ) -> Iterator[dg.MaterializeResult[None]]:
         key, model = benchmark.key, stage.model_key
         declared = settings.benchmarks.get(key)
@@ -135,7 +146,9 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             "dialect": dialect.name,
             "sample": "" if sample is None else str(sample),
         }
-        with scored_models.inquiry(record, f"score_{key}", stage, stage.progress(total)) as inquiry:
+        with scored_models.inquiry(
+            record, f"score_{key}", stage, stage.progress(total), batch_size=batch_size
+        ) as inquiry:
             tally = inquiry.ask(read_batches(put), lambda row: request(row, dialect, prompt, REPLY_TOKENS))
             rows = itertools.chain(
                 predictions(inquiry.answers(), model, benchmark, dialect, declared),
@@ -173,6 +186,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "leaderboard",
             group=GROUP,
+            uses=("polars", "report"),
             code_version=fingerprint(VERSION, scoring.bootstrap_draws),
             story="From the predictions of every model that has any; also as `exports/leaderboard.md`, `.tex`, `.png`.",
         ),
@@ -222,6 +236,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "model_comparison",
             group=GROUP,
+            uses=("polars", "report"),
             code_version=fingerprint(VERSION),
             story=f"As a page too, `exports/{_PAGE}`: what training gained, what it lost, by benchmark and category.",
         ),

@@ -53,6 +53,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "captions",
             "quarantined_captions",
             group=GROUP,
+            uses=("polars", "source"),
             code_version=captions_version,
             story="Paper 3.1.1. Read from the source's native release files; nothing is dropped in silence: rows "
             "that cannot be read go to `quarantined_captions`.",
@@ -112,6 +113,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         outs=table_outs(
             "images",
             group=GROUP,
+            cost="network",
             code_version=images_version,
             story="Paper 3.3: pairs of images that cannot be had are dropped. Looked for in the source's folder, "
             "then fetched by URL where the source allows it; verified by decoding. Only images of captions that "

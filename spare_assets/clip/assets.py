@@ -26,6 +26,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         outs=table_outs(
             "question_embeddings",
             group=GROUP,
+            uses=("pytorch", "openclip"),
+            cost="model",
             code_version=questions_version,
             story="Paper 3.3, checks 1 and 4. Questions embedded before are taken over.",
         ),
@@ -54,6 +56,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         outs=table_outs(
             "image_embeddings",
             group=GROUP,
+            uses=("pytorch", "openclip"),
+            cost="model",
             code_version=images_version,
             story="Paper 3.3, check 4. One row per usable image; files embedded before are taken over by hash.",
         ),

@@ -30,6 +30,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "spare_dataset",
             group=GROUP,
+            uses=("polars", "dataset"),
             code_version=fingerprint(1, FRAMES_VERSION),
             story="Paper 3.2.2. From all declared sources that are materialized; the metadata lists them with "
             "their content versions, and the absent ones. Each pair is marked with the frame of reference it speaks "
@@ -75,6 +76,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "dataset_statistics",
             group=GROUP,
+            uses=("polars", "report"),
             code_version="1",
             story="Table 1: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs `pairs`.",
         ),

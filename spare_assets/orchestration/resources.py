@@ -20,10 +20,26 @@ from spare_assets.engines.chat import ChatEngine
 from spare_assets.orchestration.stage import Stage
 from spare_assets.progress import Progress
 from spare_assets.sandbox import SANDBOX_CLIP
-from spare_assets.settings import SHIPPED_CLIP, Home, RuleBasedEngine, fingerprint
+from spare_assets.settings import SHIPPED_CLIP, EngineSettings, Home, RuleBasedEngine, fingerprint
 from spare_assets.storage.ledger import CompletionLedger, remember_engine
 from spare_assets.synthesis.analyst import Analyst, analyst
 from spare_assets.synthesis.prompts import load_prompts
+
+_BATCH_SETTING = {"transformers": "batch_size", "openai": "concurrency", "vllm": "window"}
+_KINDS = {"rule_based": "python", "transformers": "huggingface", "openai": "openai", "vllm": "vllm"}
+
+
+def engine_kind(settings: EngineSettings) -> str:
+    """The kind that the UI shows of a stage that asks this engine."""
+    return _KINDS[settings.kind]
+
+
+def with_batch_size(settings: EngineSettings, batch_size: int | None) -> EngineSettings:
+    """The engine with so many requests at once; as it is where none is said, or where it takes them one by one."""
+    setting = _BATCH_SETTING.get(settings.kind)
+    if batch_size is None or setting is None:
+        return settings
+    return settings.model_copy(update={setting: batch_size})
 
 
 class Engines:
@@ -37,7 +53,7 @@ class Engines:
     def engine(self, name: str) -> ChatEngine:
         """The engine declared under this name."""
         if name not in self._made:
-            self._made[name] = build_engine(name, self.home.settings.engines[name], self.home.path / "weights.json")
+            self._made[name] = self._build(name, self.home.settings.engines[name])
         return self._made[name]
 
     def analyst(self, name: str) -> Analyst:
@@ -47,12 +63,25 @@ class Engines:
 
     @contextmanager
     def inquiry(
-        self, name: str, task: str, stage: Stage, progress: Progress, owner: str | None = None
+        self,
+        name: str,
+        task: str,
+        stage: Stage,
+        progress: Progress,
+        owner: str | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> Iterator[Inquiry]:
         """A pass of questions to this engine, through the ledger of the task and of `owner`: the stage's source.
 
         The engine is closed afterwards unless it is held, so that no later stage finds the GPU's memory taken.
+        `batch_size` is for this pass alone, instead of the profile's.
         """
+        declared = self.home.settings.engines[name]
+        sized = with_batch_size(declared, batch_size)
+        if sized != declared:
+            self._close(name)
+            self._made[name] = self._build(name, sized)
         ledger = CompletionLedger(self._ledger_root(name, stage.scratch), task, owner or stage.source_key)
         try:
             engine = self.engine(name)
@@ -72,6 +101,9 @@ class Engines:
         finally:
             self._held.discard(name)
             self._close(name)
+
+    def _build(self, name: str, settings: EngineSettings) -> ChatEngine:
+        return build_engine(name, settings, self.home.path / "weights.json")
 
     def _close(self, name: str) -> None:
         if (engine := self._made.pop(name, None)) is not None:
@@ -93,16 +125,24 @@ class ScoredModels:
         self._fingerprint = ""
 
     @contextmanager
-    def inquiry(self, record: Mapping[str, Any], task: str, stage: Stage, progress: Progress) -> Iterator[Inquiry]:
+    def inquiry(
+        self,
+        record: Mapping[str, Any],
+        task: str,
+        stage: Stage,
+        progress: Progress,
+        *,
+        batch_size: int | None = None,
+    ) -> Iterator[Inquiry]:
         """A pass of questions to the model of a row of `checkpoint`, through the ledger of the task and model."""
         ledger = CompletionLedger(self.home.completions, task, stage.model_key)
-        engine = self.engine(record)
+        engine = self.engine(record, batch_size)
         with Inquiry(engine, ledger, stage.context.run_id[:8], stage.scratch, progress) as inquiry:
             yield inquiry
 
-    def engine(self, record: Mapping[str, Any]) -> ChatEngine:
+    def engine(self, record: Mapping[str, Any], batch_size: int | None = None) -> ChatEngine:
         """The engine that answers as this model does; another one's is closed."""
-        settings = scored_model(record, self.home.settings)
+        settings = with_batch_size(scored_model(record, self.home.settings), batch_size)
         wanted = fingerprint(record["fingerprint"], settings)
         if self._engine is None or wanted != self._fingerprint:
             self.close()

@@ -16,7 +16,8 @@ import dagster as dg
 import polars as pl
 
 from spare_assets.engines.asking import Tally
-from spare_assets.orchestration.tables import row_count_key
+from spare_assets.orchestration.launchpad import BatchConfig
+from spare_assets.orchestration.tables import column_lineage, row_count_key
 from spare_assets.progress import Beat, Progress
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.catalog import rebuild_catalog
@@ -63,7 +64,9 @@ class Stage:
         self.store = TableStore(home.tables)
         self.partition: str | None = only_partition(context) if context.assets_def.partitions_def else None
         self.scratch = temporary_beside(home.scratch / context.op_def.name)
-        self._overrides = overrides.model_dump(exclude_defaults=True) if overrides else {}
+        self._overrides = (
+            overrides.model_dump(exclude_defaults=True, exclude=set(BatchConfig.model_fields)) if overrides else {}
+        )
         self._staged: list[StagedTable] = []
         self._notes: dict[str, Any] = {}
         self._limits = self._inherited_limits()
@@ -239,6 +242,7 @@ class Stage:
             "size_bytes": dg.MetadataValue.int(staged.path.stat().st_size),
             "path": dg.MetadataValue.path(str(staged.path)),
             "sample": sample_table(pl.scan_parquet(staged.path)),
+            "dagster/column_lineage": column_lineage(staged.schema),
         }
         if self._limits:
             metadata["trial_limits"] = dg.MetadataValue.json(self._limits)

@@ -1,4 +1,4 @@
-"""Tables as Dagster sees them: output definitions with schema metadata, and the IO manager that hands them on.
+"""Tables as Dagster sees them: output definitions, all that the UI tells of them, and the IO manager.
 
 Stages publish their tables themselves, several at once after counting; the IO manager loads them for whatever lies
 downstream, and stores what a user's own asset returns.
@@ -6,23 +6,82 @@ downstream, and stores what a user's own asset returns.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
 import dagster as dg
 import polars as pl
 
 from spare_assets.storage.catalog import sql_type
-from spare_assets.storage.schemas import TABLES, TableSchema
+from spare_assets.storage.schemas import TABLES, TableSchema, column_origins
 from spare_assets.storage.tables import TableStore
+
+_STAGES = {
+    "captions": "dataset",
+    "synthesis": "dataset",
+    "clip": "dataset",
+    "quality": "dataset",
+    "dataset": "dataset",
+    "training": "training",
+    "benchmarks": "evaluation",
+    "analyses": "study",
+    "review": "study",
+    "publication": "release",
+}
+"""The part of the work that a group belongs to, by which the UI can select: `tag:stage=dataset`."""
+_ORIGINS_NAMED = 4
 
 
 def column_schema(schema: TableSchema) -> dg.TableSchema:
-    """A table's columns with types and descriptions, for the asset page."""
+    """A table's columns with types, descriptions and origins, for the asset page.
+
+    The open-source UI keeps `column_lineage` and shows nothing of it: the descriptions link to where columns come from.
+    """
+    origins = column_origins(schema)
     return dg.TableSchema(
-        [dg.TableColumn(c.name, sql_type(c.dtype), description=c.description) for c in schema.columns]
+        [
+            dg.TableColumn(
+                column.name,
+                sql_type(column.dtype),
+                description=column.description + _origins_in_words(origins.get(column.name, ())),
+            )
+            for column in schema.columns
+        ]
     )
 
 
-def table_outs(*names: str, group: str, code_version: str, story: str) -> dict[str, dg.AssetOut]:
-    """The outputs of a stage that publishes these tables itself. `story` follows the first one's own description."""
+def column_lineage(schema: TableSchema) -> dg.TableColumnLineage:
+    """Which columns of which assets upstream each column comes from. Columns made here are left out."""
+    return dg.TableColumnLineage(
+        {
+            column: [dg.TableColumnDep(asset_key=table, column_name=name) for table, name in found]
+            for column, found in column_origins(schema).items()
+        }
+    )
+
+
+def _origins_in_words(origins: Sequence[tuple[str, str]]) -> str:
+    if not origins:
+        return ""
+    links = [f"[{table}.{column}](/assets/{table})" for table, column in origins[:_ORIGINS_NAMED]]
+    if unnamed := len(origins) - len(links):
+        links.append(f"{unnamed} more")
+    return f"\n\nFrom {', '.join(links)}."
+
+
+def table_outs(
+    *names: str,
+    group: str,
+    code_version: str,
+    story: str,
+    uses: Sequence[str] = ("polars",),
+    cost: Literal["cpu", "model", "network"] = "cpu",
+) -> dict[str, dg.AssetOut]:
+    """The outputs of a stage that publishes these tables itself. `story` follows the first one's own description.
+
+    `uses` are up to two kinds beside Parquet. `cost` is what a materialization spends: of a model it asks or trains
+    there is one at a time (the pool `gpu`), the network may be slow or absent.
+    """
     stories = {names[0]: f"\n\n{story}"}
     return {
         name: dg.AssetOut(
@@ -30,14 +89,21 @@ def table_outs(*names: str, group: str, code_version: str, story: str) -> dict[s
             description=TABLES[name].description + stories.get(name, ""),
             group_name=group,
             code_version=code_version,
-            kinds={"parquet", "polars"},
+            kinds={"parquet", *uses},
+            tags={"stage": _STAGES[group], "cost": cost},
             metadata={
                 "dagster/column_schema": column_schema(TABLES[name]),
+                "dagster/column_lineage": column_lineage(TABLES[name]),
                 "key": ", ".join(TABLES[name].key),
             },
         )
         for name in names
     }
+
+
+def owned(assets: Iterable[dg.AssetsDefinition], owners: Sequence[str]) -> Sequence[dg.AssetsDefinition]:
+    """The assets with who answers for them, as the UI shows it and `owner:` selects."""
+    return dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners), assets)
 
 
 def row_count_key(source: str | None) -> str:

@@ -61,6 +61,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "dataset_card",
             group=GROUP,
+            uses=("huggingface", "report"),
             code_version=card_version,
             story="In `exports/card/`: a folder that a hub takes as it is. The card says what the dataset was made of "
             "and how, what was dropped, under what terms it is, and its known limits.",
@@ -102,6 +103,8 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "published_dataset",
             group=GROUP,
+            uses=("huggingface", "dataset"),
+            cost="network",
             code_version=fingerprint(card_version, publication.model_dump(exclude={"token_variable"}, mode="json")),
             story="Set `publication.enabled` and `publication.repo_id` to push; the token comes from the environment. "
             "Trials, and captions whose licence nobody declared, are refused.",
@@ -149,14 +152,14 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         except CardError as error:
             raise failure(str(error)) from error
 
-    def export_outs(name: str, story: str) -> dict[str, dg.AssetOut]:
+    def export_outs(name: str, story: str, *uses: str) -> dict[str, dg.AssetOut]:
         exports = home.settings.exports
         decided = fingerprint(
             EXPORTS_VERSION,
             exports.model_dump(mode="json"),
             home.settings.training.held_out_share if exports.held_out else None,
         )
-        return table_outs(name, group=GROUP, code_version=decided, story=story)
+        return table_outs(name, group=GROUP, code_version=decided, story=story, uses=uses)
 
     @dg.multi_asset(
         name="parquet_export",
@@ -164,6 +167,8 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             "parquet_export",
             "In `exports/parquet/`, a row per sample with all its pairs; `load_dataset` on the folder gives a split "
             "per part, with pictures decoded.",
+            "huggingface",
+            "dataset",
         ),
         deps=["spare_dataset"],
     )
@@ -172,7 +177,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="llava_export",
-        outs=export_outs("llava_export", "In `exports/llava/`, one JSON array per part, an entry per sample."),
+        outs=export_outs("llava_export", "In `exports/llava/`, one JSON array per part, an entry per sample.", "json"),
         deps=["spare_dataset"],
     )
     def llava_export(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
@@ -183,6 +188,8 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=export_outs(
             "llama_factory_export",
             "In `exports/llama_factory/`, JSON lines, a conversation per sample; the folder is a `dataset_dir`.",
+            "json",
+            "llama",
         ),
         deps=["spare_dataset"],
     )
@@ -194,6 +201,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=export_outs(
             "ms_swift_export",
             "In `exports/ms_swift/`, JSON lines, a conversation per sample; `dataset_info.json` registers each part.",
+            "json",
         ),
         deps=["spare_dataset"],
     )
@@ -205,6 +213,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=export_outs(
             "trl_export",
             "In `exports/trl/`, Parquet that `SFTTrainer` takes as it is: the loss is on the completion alone.",
+            "huggingface",
         ),
         deps=["spare_dataset"],
     )
@@ -217,6 +226,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             "webdataset_export",
             "In `exports/webdataset/`, tar shards for sets too large for random access: of every sample a JSON member, "
             "and its picture beside it where `exports.with_images` is on.",
+            "file",
         ),
         deps=["spare_dataset"],
     )

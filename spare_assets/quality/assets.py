@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from spare_assets.orchestration.resources import Engines
+from spare_assets.orchestration.launchpad import BatchConfig
+from spare_assets.orchestration.resources import Engines, engine_kind
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.quality.alignment import alignment_verdicts
@@ -54,7 +55,7 @@ class AlignmentConfig(dg.Config):
     )
 
 
-class VerificationConfig(dg.Config):
+class VerificationConfig(BatchConfig):
     """What a person may change for one run of check 5."""
 
     minimum_probability: float | None = Field(
@@ -202,6 +203,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "spatial_pairs",
             "spatial_verdicts",
             group=GROUP,
+            uses=("polars", engine_kind(settings.engines[quality.verification_engine])),
+            cost="model",
             code_version=verification_version,
             story="Paper 3.3, check 5. An engine judges whether the pair itself asks about space. Pairs dropped by "
             "this check alone are the benign ones of 4.5.2.",
@@ -225,7 +228,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             total = questions.select(pl.len()).collect().item()
             task = "judge_pairs" if per_sample else "judge_pair"
             ask = sample_question if per_sample else pair_question
-            with engines.inquiry(engine, task, stage, stage.progress(total)) as inquiry:
+            with engines.inquiry(engine, task, stage, stage.progress(total), batch_size=config.batch_size) as inquiry:
                 tally = inquiry.ask(
                     questions.collect_batches(chunk_size=PAIR_BATCH, maintain_order=True),
                     lambda row: ask(analyst, row),

@@ -84,6 +84,7 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
         outs=table_outs(
             "review_page",
             group=GROUP,
+            uses=("polars", "report"),
             code_version=fingerprint(VERSION, FORMAT, review.picture_side, review.page_megabytes),
             story=f"The page is `exports/{PAGE}`: it works from a file, offline, and downloads what was marked.",
         ),

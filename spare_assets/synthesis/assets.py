@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from spare_assets.orchestration.resources import Engines
+from spare_assets.orchestration.launchpad import BatchConfig
+from spare_assets.orchestration.resources import Engines, engine_kind
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_outs
 from spare_assets.settings import Home, engine_identity, fingerprint
@@ -19,7 +20,7 @@ GROUP = "synthesis"
 CAPTION_BATCH = 1_000
 
 
-class FilterConfig(dg.Config):
+class FilterConfig(BatchConfig):
     """What a person may change for one run of `spatial_captions`."""
 
     minimum_probability: float | None = Field(
@@ -52,6 +53,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "spatial_captions",
             "caption_verdicts",
             group=GROUP,
+            uses=("polars", engine_kind(settings.engines[synthesis.filter_engine])),
+            cost="model",
             code_version=filter_version,
             story="Paper 3.2.1, step 1, and B.2. A false positive makes the generator invent relations, so "
             "precision goes before recall.",
@@ -70,7 +73,13 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         with Stage(context, home, config) as stage:
             rows = stage.store.rows("captions", stage.source_key)
             analyst = engines.analyst(synthesis.filter_engine)
-            with engines.inquiry(synthesis.filter_engine, "judge_caption", stage, stage.progress(rows)) as inquiry:
+            with engines.inquiry(
+                synthesis.filter_engine,
+                "judge_caption",
+                stage,
+                stage.progress(rows),
+                batch_size=config.batch_size,
+            ) as inquiry:
                 questions = captions.select("caption_id", "source", "caption")
                 tally = inquiry.ask(
                     questions.collect_batches(chunk_size=CAPTION_BATCH, maintain_order=True),
@@ -97,6 +106,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "qa_pairs",
             "generation_outcomes",
             group=GROUP,
+            uses=("polars", engine_kind(settings.engines[synthesis.generation_engine])),
+            cost="model",
             code_version=generation_version,
             story="Paper 3.2.1, step 2, and Table 10. Greedy decoding into a JSON list; a reply cut by the limit "
             "keeps its complete pairs.",
@@ -106,14 +117,19 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         pool="gpu",
     )
     def qa_pairs(
-        context: dg.AssetExecutionContext, engines: dg.ResourceParam[Engines], spatial_captions: pl.LazyFrame
+        context: dg.AssetExecutionContext,
+        config: BatchConfig,
+        engines: dg.ResourceParam[Engines],
+        spatial_captions: pl.LazyFrame,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with Stage(context, home) as stage:
+        with Stage(context, home, config) as stage:
             rows = stage.store.rows("spatial_captions", stage.source_key)
             engine = synthesis.generation_engine
             analyst = engines.analyst(engine)
             with (
-                engines.inquiry(engine, "write_pairs", stage, stage.progress(rows)) as inquiry,
+                engines.inquiry(
+                    engine, "write_pairs", stage, stage.progress(rows), batch_size=config.batch_size
+                ) as inquiry,
                 stage.writer("qa_pairs") as pairs,
                 stage.writer("generation_outcomes") as outcomes,
             ):

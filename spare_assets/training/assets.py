@@ -128,6 +128,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             *ROWS,
             group=GROUP,
+            uses=("duckdb",),
             code_version=fingerprint(1, training.model_dump(mode="json", exclude={"recipes", "search"})),
             story="Paper 3.7. Loss is on answers only; an image's pairs stand in one row, so that it is encoded once.",
         ),
@@ -179,6 +180,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "hyperparameter_trials",
             group=GROUP,
+            uses=("pytorch", "huggingface"),
+            cost="model",
             code_version=fingerprint(PROGRAM_VERSION, searched),
             story="Paper A.1. Set `training.search.enabled` to train them; each is a run of the recipe's full length.",
         ),
@@ -219,6 +222,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         outs=table_outs(
             "checkpoint",
             group=GROUP,
+            uses=("pytorch", "huggingface"),
+            cost="model",
             code_version=fingerprint(PROGRAM_VERSION, recipes, declared),
             story="Trained ones are trained by their recipe (paper 4.1.2), unless this very model is there already.",
         ),
