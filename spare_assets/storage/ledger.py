@@ -196,7 +196,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _finish(path: Path) -> int:
-    """Rewrite a run's JSON lines as Parquet and drop a torn last line; the number of damaged lines set aside."""
+    """Rewrite a run's JSON lines as Parquet; the number of damaged lines, a torn last one too, set aside."""
     temporary, finished = temporary_beside(path), path.with_suffix(".parquet")
     damaged = 0
     writer: pq.ParquetWriter | None = None
@@ -226,8 +226,6 @@ def _records(path: Path) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
     bad_lines: list[bytes] = []
     with path.open("rb") as file:
         for line in file:
-            if not line.endswith(b"\n"):
-                break
             try:
                 records.append(_record(json.loads(line)))
             except (ValueError, RecursionError):

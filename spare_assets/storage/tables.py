@@ -1,6 +1,7 @@
 """Atomic Parquet tables: staged beside their place, checked, then renamed into it.
 
-A reader sees the old table or the new one, never half of one. What the rows mean is not known here.
+A reader sees the old table or the new one, never half of one, and none that was changed since it was written: beside
+each lies a seal, the hash of its bytes. What the rows mean is not known here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spare_assets.storage.durability import sync
+from spare_assets.storage.durability import sync, write_whole
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
 
@@ -43,6 +44,7 @@ class StagedTable:
     temporary: Path
     path: Path
     rows: int
+    digest: str
 
     def scan(self) -> pl.LazyFrame:
         """The staged rows."""
@@ -75,9 +77,11 @@ class TableStore:
         return self.path(table, source).is_file()
 
     def scan(self, table: str, source: str | None = None) -> pl.LazyFrame:
-        """Rows of a table, lazily. Raises TableError when it is not materialized."""
+        """Rows of a table, lazily. Raises TableError when it is not materialized, or not as it was written."""
         self._require(table, source)
-        return pl.scan_parquet(self.path(table, source), glob=False)
+        path = self.path(table, source)
+        _check_seal(path)
+        return pl.scan_parquet(path, glob=False)
 
     def rows(self, table: str, source: str | None = None) -> int:
         """Row count, from the file's footer."""
@@ -127,6 +131,7 @@ class TableStore:
         try:
             frame.write_parquet(temporary)
             sync(temporary)
+            _seal(path, _digest(temporary))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -140,6 +145,7 @@ class TableStore:
                 locks.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             for table in staged:
+                _seal(table.path, table.digest)
                 table.temporary.replace(table.path)
             for folder in {table.path.parent for table in staged}:
                 sync(folder)
@@ -199,10 +205,52 @@ class TableWriter:
                     self._schema.empty().write_parquet(self._temporary, metadata=self._recorded)
                 sync(self._temporary)
                 rows = int(pq.read_metadata(self._temporary).num_rows)
-                self.staged = StagedTable(self._schema, self._temporary, self._path, rows)
+                digest = _digest(self._temporary)
+                self.staged = StagedTable(self._schema, self._temporary, self._path, rows, digest)
         finally:
             if not hasattr(self, "staged"):
                 self._temporary.unlink(missing_ok=True)
+
+
+def seal_path(path: Path) -> Path:
+    """Where a table's seal lies: the hashes of its bytes and of those of the table it replaced."""
+    return path.with_name(f".{path.stem}.seal")
+
+
+def _seal(path: Path, digest: str) -> None:
+    """Write a table's seal before the table takes its name; the one it replaces stays valid until then."""
+    try:
+        before = seal_path(path).read_text(encoding="ascii").split()[:1]
+    except FileNotFoundError:
+        before = [_digest(path)] if path.exists() else []
+    write_whole(seal_path(path), "\n".join([digest, *before]).encode())
+
+
+def _check_seal(path: Path) -> None:
+    """Raises TableError where a table's bytes are not those its seal tells of; without a seal it is taken as it is."""
+    for _ in range(2):  # a table published in between is met with its own seal the second time
+        status = path.stat()
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if _intact.get(path) == version:
+            return
+        digest = _digest(path)
+        try:
+            sealed = seal_path(path).read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return
+        if digest in sealed:
+            _intact[path] = version
+            return
+    raise TableError(f"{path}: damaged, it is not what was written; materialize its asset again")
+
+
+_intact: dict[Path, tuple[int, int, int]] = {}
+"""Tables whose seal this process has checked, and the file it then was."""
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def conform(frame: pl.LazyFrame, schema: TableSchema) -> pl.LazyFrame:

@@ -52,7 +52,7 @@ def test_a_run_without_replies_leaves_nothing(ledger: CompletionLedger) -> None:
     assert not list(ledger.folder.iterdir())
 
 
-def test_kill_loses_no_written_reply_and_a_torn_line_is_dropped(ledger: CompletionLedger) -> None:
+def test_kill_loses_no_written_reply_and_a_torn_line_is_set_aside(ledger: CompletionLedger) -> None:
     code = f"""
 import time
 from pathlib import Path
@@ -75,7 +75,9 @@ with CompletionLedger(Path({str(ledger.folder.parents[1])!r}), "judge_caption", 
     torn = next(ledger.folder.glob("*.jsonl"))
     with torn.open("ab") as file:
         file.write(b'{"key": "abc", "text": "half a l')
-    assert ledger.recover() == []
+    assert [message.partition(": ")[2] for message in ledger.recover()] == [
+        f"1 damaged lines set aside in {torn.stem}.damaged; their requests are asked again"
+    ]
     assert not list(ledger.folder.glob("*.jsonl"))
     assert len(ledger.answered()) == 50
     assert set(pl.read_parquet(ledger.files())["text"]) == {"yes \u2028 é"}

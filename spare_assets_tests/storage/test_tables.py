@@ -12,7 +12,7 @@ import pytest
 
 from spare_assets.storage.catalog import rebuild_catalog
 from spare_assets.storage.schemas import TABLES, VIEWS
-from spare_assets.storage.tables import TableError, TableStore, content_hash, sorted_by_key
+from spare_assets.storage.tables import TableError, TableStore, content_hash, seal_path, sorted_by_key
 from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
 
 
@@ -42,7 +42,7 @@ def test_staged_rows_are_invisible_until_published(store: TableStore) -> None:
     assert staged.rows == 5
     store.publish(staged)
     assert store.rows("qa_pairs", "s") == 5
-    assert [path.name for path in (store.root / "qa_pairs").iterdir()] == ["source=s.parquet"]
+    assert {path.name for path in (store.root / "qa_pairs").iterdir()} == {"source=s.parquet", ".source=s.seal"}
 
 
 def test_a_failing_writer_leaves_the_old_table_and_no_file(store: TableStore) -> None:
@@ -55,7 +55,7 @@ def test_a_failing_writer_leaves_the_old_table_and_no_file(store: TableStore) ->
     with pytest.raises(RuntimeError, match="in mid-write"):
         store.stage("qa_pairs", "s", breaks())
     assert store.rows("qa_pairs", "s") == 2
-    assert len(list((store.root / "qa_pairs").iterdir())) == 1
+    assert len(list((store.root / "qa_pairs").iterdir())) == 2, "the table and its seal"
 
 
 def test_batches_and_frames_give_the_same_content(store: TableStore) -> None:
@@ -87,6 +87,36 @@ def test_damaged_table_is_named(store: TableStore) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(TableError, match=r"source=s\.parquet: damaged"):
         store.rows("qa_pairs", "s")
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_one_changed_bit_is_told_before_any_row_is_read(store: TableStore, place: float) -> None:
+    store.publish(store.stage("qa_pairs", "s", pairs(500)))
+    path = store.path("qa_pairs", "s")
+    assert store.scan("qa_pairs", "s").collect().height == 500
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=r"source=s\.parquet: damaged, .*materialize its asset again"):
+        store.scan("qa_pairs", "s")
+    store.publish(store.stage("qa_pairs", "s", pairs(3)))
+    assert store.scan("qa_pairs", "s").collect().height == 3
+
+
+def test_a_run_that_died_between_seal_and_table_leaves_the_old_table_good(store: TableStore) -> None:
+    store.publish(store.stage("qa_pairs", "s", pairs(2)))
+    staged = store.stage("qa_pairs", "s", pairs(5))
+    with pytest.raises(FileNotFoundError):
+        staged.temporary.rename(staged.temporary.with_suffix(".gone"))
+        store.publish(staged)
+    assert len(seal_path(store.path("qa_pairs", "s")).read_text().split()) == 2
+    assert TableStore(store.root).scan("qa_pairs", "s").collect().height == 2
+
+
+def test_a_table_without_seal_is_taken_as_it_is(store: TableStore) -> None:
+    store.publish(store.stage("qa_pairs", "s", pairs(2)))
+    seal_path(store.path("qa_pairs", "s")).unlink()
+    assert store.scan("qa_pairs", "s").collect().height == 2
 
 
 def test_sorting_on_disk_orders_by_key(tmp_path: Path) -> None:
