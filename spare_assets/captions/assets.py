@@ -12,6 +12,9 @@ from spare_assets.captions.readers import check_unreadable, read_captions, small
 from spare_assets.captions.records import SourceError
 from spare_assets.orchestration.stage import Stage, count_table
 from spare_assets.orchestration.tables import table_outs
+from spare_assets.pages.bars import Bar, bar_picture
+from spare_assets.pages.card import DROPPED, KEPT
+from spare_assets.pages.score_histogram import amount_bins, score_histogram
 from spare_assets.sandbox.corpora import write_corpus
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
@@ -101,11 +104,20 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             rows = ordered if first is None else itertools.chain([first], ordered)
             kept = stage.stage("captions", rows, rows_in_source=str(found))
             conserve("captions", read=found, parts={"read": kept.rows, "quarantined": set_aside.rows})
-            reasons = set_aside.scan().group_by("reason").agg(rows=pl.len()).sort("rows", descending=True)
+            by_reason = set_aside.scan().group_by("reason").agg(rows=pl.len()).sort("rows", descending=True)
+            reasons = count_table(by_reason.head(12).collect())
+            picture = stage.drawn(
+                "words of each caption",
+                lambda: score_histogram(amount_bins(kept.scan(), "words"), "How long the captions are", "words"),
+            )
             stage.note(captions_in_source=read, quarantined=quarantined)
             yield from stage.publish(
-                quarantined_captions={"reasons": count_table(reasons.head(12).collect())},
-                captions={"mean_words": kept.scan().select(pl.col("words").mean()).collect().item() or 0.0},
+                quarantined_captions={"reasons": reasons},
+                captions={
+                    "mean_words": kept.scan().select(pl.col("words").mean()).collect().item() or 0.0,
+                    "quarantined_because": reasons,
+                    **picture,
+                },
             )
 
     @dg.multi_asset(
@@ -147,8 +159,11 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             )
             progress.finish()
             conserve("images", read=total, parts={"resolved": resolved.rows})
-            statuses = resolved.scan().group_by("status").agg(images=pl.len()).sort("images", descending=True)
-            yield from stage.publish(images={"statuses": count_table(statuses.collect())})
+            by_status = resolved.scan().group_by("status").agg(images=pl.len())
+            statuses = by_status.sort("images", "status", descending=[True, False]).collect()
+            bars = [Bar(name, count, KEPT if name == "ok" else DROPPED) for name, count in statuses.iter_rows()]
+            picture = stage.drawn("statuses", lambda: bar_picture(bars, "What became of the images needed"))
+            yield from stage.publish(images={"statuses": count_table(statuses), **picture})
 
     return [captions, images]
 

@@ -1,6 +1,6 @@
 """Assets of the dataset room: the assembled dataset over all sources, and its statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
@@ -8,10 +8,12 @@ import polars as pl
 from spare_assets.analyses.frames_of_reference import VERSION as FRAMES_VERSION
 from spare_assets.analyses.frames_of_reference import frame_shares
 from spare_assets.dataset.assembly import in_key_order, samples
-from spare_assets.dataset.funnel import funnel, funnel_table
+from spare_assets.dataset.funnel import FunnelStep, funnel, funnel_table
 from spare_assets.dataset.statistics import dataset_statistics
 from spare_assets.orchestration.stage import Stage, count_table
 from spare_assets.orchestration.tables import table_outs
+from spare_assets.pages.funnel_picture import funnel_bars, funnel_picture
+from spare_assets.pages.pair_gallery import dataset_samples, pair_gallery
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.tables import content_hash
@@ -58,16 +60,22 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
                     "pairs": [stage.store.rows("spatial_pairs", key) for key in present],
                 }
             )
+            funnels = {key: list(funnel(stage.store, key)) for key in present}
             stage.note(
                 samples=assembled.rows,
                 pairs=pairs,
                 sources=count_table(versions),
                 frames_of_reference_percent=count_table(frame_shares(assembled.scan())),
-                funnel=count_table(funnel_table(stage.store, present)),
+                funnel=count_table(funnel_table(funnels)),
                 stale_sources=dg.MetadataValue.json(
-                    [key for key in present if not all(step.adds_up for step in funnel(stage.store, key))]
+                    [key for key, steps in funnels.items() if not all(step.adds_up for step in steps)]
                 ),
                 absent_sources=dg.MetadataValue.json(sorted(set(declared) - set(present))),
+                **stage.drawn(
+                    "samples with their pairs",
+                    lambda: pair_gallery(dataset_samples(assembled.scan()), "Samples with their pairs"),
+                ),
+                **stage.drawn("the funnels", lambda: drawn_funnels(funnels), name="funnel_picture"),
             )
             yield from stage.publish()
 
@@ -78,7 +86,8 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             group=GROUP,
             uses=("polars", "report"),
             code_version="1",
-            story="Table 1: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs `pairs`.",
+            story="As the paper prints it: Size is `captions`, Filtered `samples`, Words `mean_words`, Gen. Pairs "
+            "`pairs`.",
         ),
         deps=[
             dg.AssetDep(name, partition_mapping=every_source)
@@ -87,9 +96,20 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
     )
     def dataset_statistics_asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with Stage(context, home) as stage:
-            rows = dataset_statistics(stage.store, in_key_order(stage.sources_with("captions", *PARTS)))
+            present = in_key_order(stage.sources_with("captions", *PARTS))
+            rows = dataset_statistics(stage.store, present)
             stage.stage("dataset_statistics", rows)
-            stage.note(table_1=count_table(rows))
+            funnels = {key: list(funnel(stage.store, key)) for key in present}
+            stage.note(
+                table_1=count_table(rows),
+                **stage.drawn("the funnels", lambda: drawn_funnels(funnels)),
+            )
             yield from stage.publish()
 
     return [spare_dataset, dataset_statistics_asset]
+
+
+def drawn_funnels(funnels: Mapping[str, Sequence[FunnelStep]]) -> bytes:
+    """The funnels side by side."""
+    bars = {source: funnel_bars(steps) for source, steps in funnels.items()}
+    return funnel_picture(bars, "From captions to pairs, by source")

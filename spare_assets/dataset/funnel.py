@@ -5,7 +5,7 @@ Counted from the stored tables, so that it says what is there and not what a run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -59,12 +59,12 @@ def funnel(store: TableStore, source: str) -> Iterator[FunnelStep]:
         before = table
 
 
-def funnel_table(store: TableStore, sources: Sequence[str]) -> pl.DataFrame:
+def funnel_table(funnels: Mapping[str, Sequence[FunnelStep]]) -> pl.DataFrame:
     """The funnels of several sources as one table: source, stage, unit, read, and the parts in words."""
     rows = [
         (source, step.table, step.unit, step.read, ", ".join(f"{count:,} {name}" for name, count in step.parts.items()))
-        for source in sources
-        for step in funnel(store, source)
+        for source, steps in funnels.items()
+        for step in steps
     ]
     return pl.DataFrame(rows, schema=["source", "stage", "unit", "read", "became"], orient="row")
 

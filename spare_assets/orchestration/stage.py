@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -177,6 +177,14 @@ class Stage:
             self.context.log.info(str(beat))
         for listener in listeners:
             listener.beat(self.context.op_def.name, self.partition or "", beat)
+
+    def drawn(self, title: str, draw: Callable[[], bytes], name: str = "picture") -> dict[str, Any]:
+        """Metadata with a picture. A by-product: when it can't be drawn, the table stands all the same."""
+        try:
+            return {name: embedded(draw(), title)}
+        except Exception as error:
+            self.context.log.warning(f"the picture of {title} was not drawn: {error}")
+            return {}
 
     def publish(self, **per_table: Mapping[str, Any]) -> Iterator[dg.MaterializeResult[None]]:
         """Rename all staged tables into place and report each.

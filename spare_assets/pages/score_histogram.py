@@ -55,6 +55,12 @@ class ScoreBins:
         return self.dropped_unscored + sum(part.dropped for part in self.bins)
 
 
+def amount_bins(rows: pl.LazyFrame, column: str) -> ScoreBins:
+    """Count rows that nobody judges by a column of whole numbers."""
+    unjudged = rows.select(kept=pl.lit(True), score=column, threshold=pl.lit(None, dtype=pl.Float32))
+    return score_bins(unjudged, whole=True)
+
+
 def score_bins(verdicts: pl.LazyFrame, *, whole: bool = False) -> ScoreBins:
     """Count verdicts (kept, score, threshold) by score, in two passes that hold no rows.
 

@@ -1,6 +1,6 @@
 """Assets of the quality room: five checks, each a verdict table and the pairs it keeps, and the drop ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 import polars as pl
@@ -10,6 +10,10 @@ from spare_assets.orchestration.launchpad import BatchConfig
 from spare_assets.orchestration.resources import Engines, engine_kind
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_outs
+from spare_assets.pages.bars import Bar, bar_picture
+from spare_assets.pages.card import DROPPED, KEPT
+from spare_assets.pages.pair_gallery import GallerySample, pair_gallery, pair_samples
+from spare_assets.pages.score_histogram import score_bins, score_histogram
 from spare_assets.quality.alignment import alignment_verdicts
 from spare_assets.quality.deduplication import deduplication_verdicts
 from spare_assets.quality.grounding import grounding_verdicts
@@ -29,6 +33,13 @@ from spare_assets.synthesis.prompts import load_prompts
 
 GROUP = "quality"
 PAIR_BATCH = 2_000
+SCORES = {
+    "deduplication": "cosine with the nearest earlier question of the sample",
+    "grounding": "share of the answer's words that stand in the caption",
+    "alignment": "similarity of question and image",
+    "spatial": "p(yes)",
+}
+"""What the score of a check is, in words; check 2 has none."""
 
 
 class DeduplicationConfig(dg.Config):
@@ -78,8 +89,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "deduplication_verdicts",
             group=GROUP,
             code_version=deduplication_version,
-            story="Paper 3.3, check 1. Within a sample, in generation order: the same question, then a CLIP cosine "
-            "above the cut-off with an earlier kept question.",
+            story="Paper 3.3, check 1. Within a sample, in the order the pairs were written: a question goes that was "
+            "asked before in the same words, or nearly so, by a CLIP cosine above the cut-off.",
         ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
@@ -129,7 +140,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "grounding_verdicts",
             group=GROUP,
             code_version=grounding_version,
-            story="Paper 3.3, check 3. The answer, or key phrases of it, must stand in the caption.",
+            story="Paper 3.3, check 3. The answer, or key phrases of it, must stand in the caption: what the caption "
+            "does not say was made up.",
         ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
@@ -156,8 +168,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "alignment_verdicts",
             group=GROUP,
             code_version=alignment_version,
-            story="Paper 3.3, check 4. CLIP similarity of image and question. Pairs that pass without an image "
-            "carry no score and are a line of their own in the funnel.",
+            story="Paper 3.3, check 4. The CLIP similarity of image and question must reach the cut-off. Pairs that "
+            "pass without an image carry no score and are a line of their own in the funnel.",
         ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
@@ -185,7 +197,13 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 minimum=minimum,
                 weight=quality.alignment_weight,
             )
-            yield from checked(stage, "alignment", grounded_pairs, verdicts)
+            yield from checked(
+                stage,
+                "alignment",
+                grounded_pairs,
+                verdicts,
+                lambda kept: pair_samples(kept, spatial_captions, images),
+            )
 
     verification_version = fingerprint(
         1,
@@ -235,7 +253,18 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 )
                 judged = judgements(inquiry.answers())
                 stage.note(**tally_metadata(tally))
-                yield from checked(stage, "spatial", aligned_pairs, spatial_verdicts(judged, minimum))
+                yield from checked(
+                    stage,
+                    "spatial",
+                    aligned_pairs,
+                    spatial_verdicts(judged, minimum),
+                    # What the check itself does not read may have changed since; the picture shows what is there.
+                    lambda kept: pair_samples(
+                        kept,
+                        stage.store.scan("spatial_captions", stage.source_key),
+                        stage.store.scan("images", stage.source_key),
+                    ),
+                )
 
     @dg.multi_asset(
         name="rejected_pairs",
@@ -243,7 +272,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             "rejected_pairs",
             group=GROUP,
             code_version="1",
-            story="With `spatial_pairs`, every generated pair. Query it: which check, which score, which caption.",
+            story="With `spatial_pairs` it holds every generated pair. Query it by check, score, reason or caption.",
         ),
         partitions_def=sources,
         backfill_policy=one_run_per_source,
@@ -273,11 +302,26 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 read=stage.store.rows("qa_pairs", stage.source_key),
                 parts={"rejected": rejected.rows, "survivors": survivors},
             )
-            by_check = rejected.scan().group_by("check").agg(pairs=pl.len()).sort("pairs", descending=True)
-            yield from stage.publish(rejected_pairs={"by_check": count_table(by_check.collect())})
+            dropped = rejected.scan().group_by("check").agg(pairs=pl.len()).collect()
+            by_check = dropped.sort("pairs", "check", descending=[True, False])
+            counts = dict(dropped.iter_rows())
+            bars = [Bar(f"{number}: {check}", counts.get(check, 0), DROPPED) for number, check in enumerate(CHECKS, 1)]
+            bars.append(Bar("none: survivors", survivors, KEPT))
+            yield from stage.publish(
+                rejected_pairs={
+                    "by_check": count_table(by_check),
+                    **stage.drawn("checks", lambda: bar_picture(bars, "Which check dropped the generated pairs")),
+                }
+            )
 
-    def checked(stage: Stage, check: str, pairs: pl.LazyFrame, rows: Rows) -> Iterator[dg.MaterializeResult[None]]:
-        """Publish a check: its verdicts and the pairs they keep, once the counts add up."""
+    def checked(
+        stage: Stage,
+        check: str,
+        pairs: pl.LazyFrame,
+        rows: Rows,
+        gallery: Callable[[pl.LazyFrame], list[GallerySample]] | None = None,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Publish a check: its verdicts and the pairs they keep, once the counts add up. `gallery` chooses of these."""
         kept_table, verdict_table = CHECKS[check]
         verdicts = stage.stage(verdict_table, rows)
         passed = verdicts.scan().filter("kept")
@@ -298,10 +342,14 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         stage.note(read=read, kept=kept.rows, dropped=dropped)
         if unscored:
             stage.note(passed_unscored=unscored)
-        reasons = count_table(drop_reasons(verdicts.scan()))
-        yield from stage.publish(
-            **{kept_table: {"dropped_because": reasons}, verdict_table: {"dropped_because": reasons}}
-        )
+        reasons = drop_reasons(verdicts.scan())
+        counted = {"dropped_because": count_table(reasons)}
+        judged = stage.drawn("verdicts", lambda: verdict_picture(check, verdicts.scan(), reasons))
+        shown = judged
+        if gallery is not None:
+            title = f"Pairs that passed check {[*CHECKS].index(check) + 1}"
+            shown = stage.drawn("pairs", lambda: pair_gallery(gallery(kept.scan()), title))
+        yield from stage.publish(**{kept_table: counted | shown, verdict_table: counted | judged})
 
     return [
         deduplicated_pairs,
@@ -311,6 +359,18 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         spatial_pairs,
         rejected_pairs_asset,
     ]
+
+
+def verdict_picture(check: str, verdicts: pl.LazyFrame, reasons: pl.DataFrame) -> bytes:
+    """Scores with the cut-off, or of a check without scores what dropped how many."""
+    title = f"Check {[*CHECKS].index(check) + 1}: {check}"
+    counts = score_bins(verdicts)
+    if check in SCORES:
+        return score_histogram(counts, title, SCORES[check])
+    bars = [Bar("kept", counts.kept, KEPT), *(Bar(reason, rows, DROPPED) for reason, rows in reasons.iter_rows())]
+    if others := counts.dropped - int(reasons["rows"].sum()):
+        bars.append(Bar("other reasons", others, DROPPED))
+    return bar_picture(bars, title)
 
 
 def sample_rows(pairs: pl.LazyFrame) -> pl.LazyFrame:

@@ -10,6 +10,11 @@ from spare_assets.orchestration.launchpad import BatchConfig
 from spare_assets.orchestration.resources import Engines, engine_kind
 from spare_assets.orchestration.stage import Stage, count_table, tally_metadata
 from spare_assets.orchestration.tables import table_outs
+from spare_assets.pages.bars import Bar, bar_picture
+from spare_assets.pages.card import DROPPED, KEPT
+from spare_assets.pages.pair_gallery import pair_gallery, pair_samples
+from spare_assets.pages.score_histogram import score_bins, score_histogram
+from spare_assets.quality.verdicts import drop_reasons
 from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.synthesis.generation import generated_pairs, generation_parts, pairs_question
@@ -56,8 +61,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             uses=("polars", engine_kind(settings.engines[synthesis.filter_engine])),
             cost="model",
             code_version=filter_version,
-            story="Paper 3.2.1, step 1, and B.2. A false positive makes the generator invent relations, so "
-            "precision goes before recall.",
+            story="Paper 3.2.1, step 1, and B.2. An engine reads every caption and says yes or no. A false positive "
+            "makes the generator invent relations, so precision goes before recall.",
         ),
         partitions_def=sources,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -96,9 +101,15 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             check_failed("spatial_captions", rows, parts["failed"], settings.limits.failed_request_share)
             warn_of_unreadable(context, outcomes)
             stage.note(**tally_metadata(tally), read=rows, kept=kept.rows, dropped=rows - kept.rows)
-            yield from stage.publish(
-                caption_verdicts={"outcomes": count_table(outcomes.sort("captions", descending=True))}
-            )
+            story = {
+                "outcomes": count_table(outcomes.sort("captions", descending=True)),
+                "dropped_because": count_table(drop_reasons(verdicts.scan())),
+                **stage.drawn(
+                    "p(yes)",
+                    lambda: score_histogram(score_bins(verdicts.scan()), "Is the caption about space?", "p(yes)"),
+                ),
+            }
+            yield from stage.publish(spatial_captions=story, caption_verdicts=story)
 
     @dg.multi_asset(
         name="qa_pairs",
@@ -150,7 +161,19 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             check_failed("qa_pairs", rows, parts["failed"], settings.limits.failed_request_share)
             warn_of_unreadable(context, by_outcome)
             stage.note(**tally_metadata(tally), read=rows, kept=parts["with pairs"])
-            yield from stage.publish(generation_outcomes={"outcomes": count_table(by_outcome)})
+            said = count_table(by_outcome)
+            gallery = stage.drawn(
+                "pairs as generated",
+                lambda: pair_gallery(pair_samples(pairs.staged.scan(), spatial_captions), "Pairs as generated"),
+            )
+            bars = [
+                Bar(name, count, KEPT if name == "ok" else DROPPED)
+                for name, count in by_outcome.select("outcome", "captions").iter_rows()
+            ]
+            replies = stage.drawn("outcomes", lambda: bar_picture(bars, "What came of asking for pairs, by caption"))
+            yield from stage.publish(
+                qa_pairs={"outcomes": said, **gallery}, generation_outcomes={"outcomes": said, **replies}
+            )
 
     return [spatial_captions, qa_pairs]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -12,11 +14,13 @@ import dagster as dg
 import duckdb
 import polars as pl
 import pytest
+from PIL import Image
 
 from spare_assets.cli.materialize import Materialization
 from spare_assets.dataset.funnel import check_parts, funnel
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration.instance import open_instance
+from spare_assets.pages.card import MOST_BYTES, WIDTH
 from spare_assets.quality import assets as quality_assets
 from spare_assets.quality.verdicts import CHECKS
 from spare_assets.settings import Home, open_home
@@ -125,6 +129,30 @@ def test_the_dataset_holds_the_survivors_with_their_images(finished: Home) -> No
     totals = store.scan("dataset_statistics").filter(pl.col("source") == "total").collect().row(0, named=True)
     assert totals["samples"] == dataset.height
     assert totals["pairs"] == survivors.height
+
+
+ILLUSTRATED = {
+    *("captions", "spatial_captions", "caption_verdicts", "qa_pairs", "generation_outcomes", "images"),
+    *(table for tables in CHECKS.values() for table in tables),
+    *("rejected_pairs", "spare_dataset", "dataset_statistics"),
+}
+
+
+@pytest.mark.parametrize("table", sorted(ILLUSTRATED))
+def test_asset_pages_have_a_picture_small_enough_for_the_instance(finished: Home, table: str) -> None:
+    with open_instance(finished) as instance:
+        for source in partitions(finished, table):
+            filters = dg.AssetRecordsFilter(dg.AssetKey(table), asset_partitions=[source] if source else None)
+            event = instance.fetch_materializations(filters, limit=1).records[0].asset_materialization
+            assert event is not None
+            picture = event.metadata["picture"]
+            assert isinstance(picture, dg.MarkdownMetadataValue) and picture.md_str is not None
+            kind, _, content = picture.md_str.removesuffix(")").partition(";base64,")
+            assert kind.endswith("(data:image/png")
+            png = base64.b64decode(content)
+            assert len(png) <= MOST_BYTES
+            with Image.open(io.BytesIO(png)) as opened:
+                assert opened.format == "PNG" and opened.width <= WIDTH
 
 
 def test_the_catalog_answers_for_every_table(finished: Home) -> None:
