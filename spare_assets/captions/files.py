@@ -243,7 +243,7 @@ def parquet_columns(file: SourceFile) -> dict[str, str]:
             if parquet.metadata.num_rows == 0:
                 raise file.error("is a Parquet file without rows; fetch it again")
             return {field.name: str(field.type) for field in parquet.schema_arrow}
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise file.error(f"is not a Parquet file, or a damaged one ({_first_line(error)}); fetch it again") from error
 
 
@@ -263,7 +263,7 @@ def parquet_rows(file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
                         yield Row(line, None, "not UTF-8", "")
                     else:
                         yield Row(line, fields, "", "")
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise file.error(f"breaks off after row {line:,} ({_first_line(error)}); fetch it again") from error
 
 

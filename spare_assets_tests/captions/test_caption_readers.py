@@ -511,6 +511,11 @@ def broken_parquet(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def parquet_with_a_column_name_of_no_text(path: Path) -> None:
+    pl.DataFrame({"image_url": ["a"], "caption": ["b"]}).write_parquet(path)
+    path.write_bytes(path.read_bytes().replace(b"caption", b"\xffaption"))
+
+
 @pytest.mark.parametrize(
     ("format", "name", "content", "message"),
     [
@@ -529,6 +534,7 @@ def broken_parquet(path: Path) -> None:
         ("pixmo_cap", "text.parquet", b"image_url,caption\n", "is not a Parquet file"),
         ("pixmo_cap", "empty.parquet", b"", "is empty"),
         ("pixmo_cap", "cut.parquet", broken_parquet, "is not a Parquet file, or a damaged one"),
+        ("pixmo_cap", "odd.parquet", parquet_with_a_column_name_of_no_text, "is not a Parquet file, or a damaged one"),
         ("table", "t.xml", b"<a/>", r"no kind of table known here \(\.xml\)"),
         ("table", "t.json", b'{"text": "a", ', "is cut or not JSON"),
         ("table", "t.json", b'"text"', "neither a list of objects nor"),
