@@ -86,7 +86,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
                 uses=("pytorch", "huggingface"),
                 cost="model",
                 code_version=fingerprint(VERSION, asked_by),
-                story=f"{benchmark.title}, {benchmark.origin}. Paper 4.2, 4.3 and Table 3.",
+                story=f"{benchmark.title}, {benchmark.origin}. Paper 4.2, 4.3 and Table 3. Answers are read out of "
+                "the replies by rules, without a judge model.",
             ),
             partitions_def=models,
             backfill_policy=dg.BackfillPolicy.multi_run(1),

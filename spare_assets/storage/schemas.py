@@ -193,7 +193,7 @@ def _scores(benchmark: str) -> TableSchema:
 def _predictions(benchmark: str) -> TableSchema:
     return TableSchema(
         f"{benchmark}_predictions",
-        f"What one model said to every question of {benchmark}, next to the truth.",
+        f"What one model said to every question of {benchmark}, next to the truth (paper 4.3).",
         ("item",),
         (
             _MODEL,
@@ -227,7 +227,7 @@ def _of_predictions(column: str) -> tuple[str, ...]:
 def _verdicts(name: str, description: str, checked: str, *judged_by: str) -> TableSchema:
     return TableSchema(
         name,
-        description,
+        f"{description} One verdict per pair that came in.",
         _PAIR_KEY,
         _VERDICT_COLUMNS,
         carried_from=(checked,),
@@ -290,10 +290,10 @@ def _export(name: str, description: str) -> TableSchema:
 
 
 _TABLES = (
-    TableSchema("captions", "One row per caption read from a source.", ("caption_id",), _CAPTION_COLUMNS),
+    TableSchema("captions", "Every caption of a source as released, one row each.", ("caption_id",), _CAPTION_COLUMNS),
     TableSchema(
         "quarantined_captions",
-        "Rows of a source that could not be read, with where they stand and why.",
+        "Rows of a source that could not be read as captions: where they stand, what is wrong, and the raw text.",
         ("file", "line"),
         (
             _SOURCE,
@@ -305,7 +305,7 @@ _TABLES = (
     ),
     TableSchema(
         "caption_verdicts",
-        "Is the caption explicitly spatial? One verdict per caption (paper 3.2.1, pre-filtering).",
+        "Does the caption say explicitly where something is? One verdict per caption (paper 3.2.1, pre-filtering).",
         ("caption_id",),
         (
             _CAPTION_ID,
@@ -319,14 +319,14 @@ _TABLES = (
     ),
     TableSchema(
         "spatial_captions",
-        "Captions judged explicitly spatial.",
+        "Captions that say explicitly where something is. Only these are asked for pairs.",
         ("caption_id",),
         _CAPTION_COLUMNS,
         carried_from=("captions",),
     ),
     TableSchema(
         "generation_outcomes",
-        "What generation gave for each spatial caption: one row per caption.",
+        "What came of asking for pairs: one row per spatial caption (paper 3.2.1).",
         ("caption_id",),
         (
             _CAPTION_ID,
@@ -340,7 +340,7 @@ _TABLES = (
     ),
     TableSchema(
         "qa_pairs",
-        "Question-answer pairs as generated (paper 3.2.1).",
+        "Question-answer pairs about space, as an engine wrote them from the caption alone.",
         _PAIR_KEY,
         _PAIR_COLUMNS,
         carried_from=("spatial_captions",),
@@ -349,7 +349,7 @@ _TABLES = (
     ),
     TableSchema(
         "question_embeddings",
-        "CLIP text embeddings of the questions, unit length.",
+        "Questions as CLIP vectors of unit length: what checks 1 and 4 compare.",
         _PAIR_KEY,
         (
             _PAIR_ID,
@@ -363,28 +363,36 @@ _TABLES = (
     ),
     _verdicts(
         "deduplication_verdicts",
-        "Check 1: is the question new within its sample?",
+        "Check 1 (paper 3.3): is the question new within its sample?",
         "qa_pairs",
         "qa_pairs.question",
         "question_embeddings.embedding",
     ),
-    _kept_pairs("deduplicated_pairs", "Pairs that passed check 1.", "qa_pairs"),
+    _kept_pairs("deduplicated_pairs", "Pairs that passed check 1: no question twice in a sample.", "qa_pairs"),
     _verdicts(
         "reference_verdicts",
-        "Check 2: does the pair talk of the image, not of the description?",
+        "Check 2 (paper 3.3): does the pair talk of the image, not of the description?",
         "deduplicated_pairs",
         "deduplicated_pairs.question",
         "deduplicated_pairs.answer",
     ),
-    _kept_pairs("reference_checked_pairs", "Pairs that passed checks 1 and 2.", "deduplicated_pairs"),
+    _kept_pairs(
+        "reference_checked_pairs",
+        "Pairs that passed checks 1 and 2: they speak of the image, not of its description.",
+        "deduplicated_pairs",
+    ),
     _verdicts(
         "grounding_verdicts",
-        "Check 3: does the answer, or key phrases of it, stand in the caption?",
+        "Check 3 (paper 3.3): does the answer, or key phrases of it, stand in the caption?",
         "reference_checked_pairs",
         "reference_checked_pairs.answer",
         "spatial_captions.caption",
     ),
-    _kept_pairs("grounded_pairs", "Pairs that passed checks 1 to 3.", "reference_checked_pairs"),
+    _kept_pairs(
+        "grounded_pairs",
+        "Pairs that passed checks 1 to 3: the caption bears the answer out.",
+        "reference_checked_pairs",
+    ),
     TableSchema(
         "images",
         "Images the surviving pairs need: where they are, or why they can't be had.",
@@ -411,7 +419,7 @@ _TABLES = (
     ),
     TableSchema(
         "image_embeddings",
-        "CLIP image embeddings, unit length.",
+        "Images as CLIP vectors of unit length: what check 4 holds questions against.",
         ("image_id",),
         (
             _IMAGE_ID,
@@ -424,24 +432,24 @@ _TABLES = (
     ),
     _verdicts(
         "alignment_verdicts",
-        "Check 4: does the question fit the image?",
+        "Check 4 (paper 3.3): does the question fit the image?",
         "grounded_pairs",
         "question_embeddings.embedding",
         "image_embeddings.embedding",
         "images.status",
     ),
-    _kept_pairs("aligned_pairs", "Pairs that passed checks 1 to 4.", "grounded_pairs"),
+    _kept_pairs("aligned_pairs", "Pairs that passed checks 1 to 4: the question fits the image.", "grounded_pairs"),
     _verdicts(
         "spatial_verdicts",
-        "Check 5: does the pair itself ask about space?",
+        "Check 5 (paper 3.3): does the pair itself ask about space?",
         "aligned_pairs",
         "aligned_pairs.question",
         "aligned_pairs.answer",
     ),
-    _kept_pairs("spatial_pairs", "Pairs that passed all five checks.", "aligned_pairs"),
+    _kept_pairs("spatial_pairs", "Pairs that passed all five checks: they make up the dataset.", "aligned_pairs"),
     TableSchema(
         "rejected_pairs",
-        "The drop ledger: every generated pair that did not survive, and what dropped it.",
+        "The drop ledger: every generated pair that did not survive, and which check dropped it (paper 3.3).",
         _PAIR_KEY,
         (
             _PAIR_ID,
@@ -467,7 +475,7 @@ _TABLES = (
     ),
     TableSchema(
         "spare_dataset",
-        "Samples with their image and surviving pairs, over all materialized sources.",
+        "The dataset: captions with their image and surviving question-answer pairs, over all materialized sources.",
         ("caption_id",),
         (
             _CAPTION_ID,
@@ -494,7 +502,7 @@ _TABLES = (
     ),
     TableSchema(
         "dataset_statistics",
-        "Table 1 of the paper, per source and in total.",
+        "Table 1 of the paper: captions read, filtered and in the dataset, words and pairs, per source and in total.",
         ("source",),
         (
             Column("source", pl.String, "Source key, or `total`"),
@@ -713,7 +721,7 @@ _TABLES = (
     ),
     TableSchema(
         "caption_review_sample",
-        "Captions drawn for people to label as spatial or not, half of them from each verdict of the pre-filter.",
+        "Captions drawn for people to label as spatial or not, half from each verdict of the pre-filter (paper B.2).",
         ("caption_id",),
         (
             _CAPTION_ID,
@@ -745,7 +753,7 @@ _TABLES = (
     ),
     TableSchema(
         "review_verdicts",
-        "Every mark that a reviewer gave.",
+        "Every mark that a reviewer gave, as read from the verdict files (paper 3.4).",
         ("kind", "item", "reviewer"),
         (
             *_REVIEWED,
@@ -804,7 +812,7 @@ _TABLES = (
     ),
     TableSchema(
         "review_disagreements",
-        "What two reviewers marked differently.",
+        "Pairs and captions that two reviewers marked differently, to talk over.",
         ("kind", "item", "reviewer", "other"),
         (
             *_REVIEWED,
@@ -821,7 +829,7 @@ _TABLES = (
     ),
     TableSchema(
         "caption_labels",
-        "Captions that people labelled as spatial or not; those marked unclear are left out.",
+        "Captions that people labelled as spatial or not; those marked unclear are left out (paper B.2).",
         ("caption_id", "reviewer"),
         (
             _CAPTION_ID,
@@ -878,7 +886,7 @@ _TABLES = (
     ),
     TableSchema(
         "cost_report",
-        "What every stage used by the completion ledger, and what that comes to per kept pair.",
+        "What every stage asked of models by the completion ledger, and what that comes to per kept pair.",
         ("place",),
         (
             Column("place", pl.UInt32, "Row of the report, from 1"),
@@ -976,7 +984,7 @@ _TABLES = (
     ),
     _frequencies(
         "caption_relations",
-        "Table 11 of the captions: how often each keyword occurs in them.",
+        "How often each spatial keyword of Table 11 occurs in the captions of a source.",
         _SOURCE,
         "source",
         "captions.caption",
@@ -984,14 +992,14 @@ _TABLES = (
     ),
     _frequencies(
         "pair_relations",
-        "Table 11 of the generated pairs, by source and in total, to be held against that of VQA datasets.",
+        "How often each spatial keyword of Table 11 occurs in the generated pairs, by source and in total.",
         Column("source", pl.String, "Source key, or `total`"),
         None,
         *(f"{table}.{column}" for table in ("aligned_pairs", "spatial_pairs") for column in ("question", "answer")),
     ),
     _frequencies(
         "vqa_relations",
-        "Table 11 of other visual question answering datasets, each and in total.",
+        "How often each spatial keyword of Table 11 occurs in other visual question answering (VQA) datasets.",
         Column("dataset", pl.String, "Key of the dataset, or `total`"),
         None,
     ),

@@ -103,7 +103,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             "contaminated_images",
             group=GROUP,
             code_version=fingerprint(1, training.hash_distance),
-            story="By canonical id, or by perceptual hashes that differ in few bits.",
+            story="Found by canonical id, or by perceptual hashes that differ in few bits. `training.contamination` "
+            "says whether they are trained on.",
         ),
         deps=["benchmark_images", dg.AssetDep("images", partition_mapping=every_source)],
     )
@@ -225,7 +226,8 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
             uses=("pytorch", "huggingface"),
             cost="model",
             code_version=fingerprint(PROGRAM_VERSION, recipes, declared),
-            story="Trained ones are trained by their recipe (paper 4.1.2), unless this very model is there already.",
+            story="Materializing it trains those that are trained here, by their recipe (paper 3.7, 4.1.2), unless "
+            "this very model is there already; for the others it writes down where they are.",
         ),
         deps=ROWS,
         partitions_def=models,
