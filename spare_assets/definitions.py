@@ -15,7 +15,7 @@ from spare_assets.clip import assets as clip
 from spare_assets.dataset import assets as dataset
 from spare_assets.orchestration import conservation_checks
 from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
-from spare_assets.orchestration.tables import ParquetTables
+from spare_assets.orchestration.tables import ParquetTables, owned
 from spare_assets.publication import assets as publication
 from spare_assets.quality import assets as quality
 from spare_assets.review import assets as review
@@ -42,18 +42,21 @@ def build_defs(
     for category in (dg.PreviewWarning, dg.BetaWarning):
         warnings.filterwarnings("ignore", category=category)
     return dg.Definitions(
-        assets=[
-            *captions.build(opened, sources),
-            *synthesis.build(opened, sources),
-            *clip.build(opened, sources),
-            *quality.build(opened, sources),
-            *dataset.build(opened),
-            *review.build(opened),
-            *publication.build(opened),
-            *training.build(opened, models),
-            *benchmarks.build(opened, models),
-            *analyses.build(opened, sources),
-        ],
+        assets=owned(
+            [
+                *captions.build(opened, sources),
+                *synthesis.build(opened, sources),
+                *clip.build(opened, sources),
+                *quality.build(opened, sources),
+                *dataset.build(opened),
+                *review.build(opened),
+                *publication.build(opened),
+                *training.build(opened, models),
+                *benchmarks.build(opened, models),
+                *analyses.build(opened, sources),
+            ],
+            opened.settings.owners,
+        ),
         asset_checks=conservation_checks.build(opened, sources),
         resources={
             "io_manager": ParquetTables(TableStore(opened.tables)),
