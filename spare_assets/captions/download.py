@@ -39,6 +39,8 @@ _PASSING = {408, 425, 429, *range(500, 600)}
 # Public addresses behind which a cloud answers for its own machine.
 _METADATA = {ipaddress.ip_address("168.63.129.16")}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All of IPv6 that is handed out for the open internet; outside lie site-local, IPv4-compatible and local NAT64 forms.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class ImageStoreError(RuntimeError):
@@ -73,6 +75,8 @@ def is_public(address: str) -> bool:
             return False
         if ip.ipv4_mapped or ip in _NAT64:
             return True
+        if ip not in _GLOBAL_UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast and ip not in _METADATA
 
 
@@ -129,7 +133,6 @@ class Downloader:
         self._session = aiohttp.ClientSession(
             # The limits are kept here, so that waiting for a place is not counted against the time of an attempt.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, resolver=_CheckedResolver(self._allowed)),
-            timeout=aiohttp.ClientTimeout(total=self._settings.timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": _user_agent(), "Accept": "image/*", "Accept-Encoding": "identity"},
         )
@@ -189,16 +192,21 @@ class Downloader:
     async def _attempt(self, url: str, target: Path) -> str:
         try:
             address = URL(url)
+            left = self._settings.timeout_seconds
             for _ in range(self._settings.max_redirects + 1):
                 self._check(address)
                 host = self._hosts.setdefault(address.host or "", _Host(self._settings.per_host))
                 async with host.gate:
                     await asyncio.sleep(max(0.0, host.quiet_until - time.monotonic()))
-                    async with self._all, self._session.get(address, allow_redirects=False) as response:
-                        if response.status not in _REDIRECTS:
-                            return await self._body(response, host, target)
-                        if not (location := response.headers.get("Location")):
-                            raise PictureError("http", _status_line(response), response.status)
+                    async with self._all:
+                        started = time.monotonic()
+                        limit = aiohttp.ClientTimeout(total=max(left, 0.001))
+                        async with self._session.get(address, allow_redirects=False, timeout=limit) as response:
+                            if response.status not in _REDIRECTS:
+                                return await self._body(response, host, target)
+                            if not (location := response.headers.get("Location")):
+                                raise PictureError("http", _status_line(response), response.status)
+                left -= time.monotonic() - started
                 address = address.join(URL(location))
         except TimeoutError:
             raise _PassingError(f"no whole answer within {self._settings.timeout_seconds:g} s") from None

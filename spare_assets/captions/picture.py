@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# A progressive JPEG has some ten. Each is decoded over the whole picture, whatever it takes in the file: 100 bytes
+# can cost a second.
+MAX_JPEG_SCANS = 100
+_SCAN = b"\xff\xda"
 
 Failure = Literal["missing", "unreadable", "refused", "http"]
 
@@ -21,6 +32,8 @@ class PictureError(Exception):
     """A picture can't be had: the status its row gets, why, and the HTTP status where one came."""
 
     def __init__(self, status: Failure, detail: str, http_status: int | None = None) -> None:
+        # Names and headers from outside may hold what no table can: half of a surrogate pair.
+        detail = detail.encode("utf-8", "replace").decode()
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -42,28 +55,69 @@ def examine_picture(path: Path, max_pixels: int) -> Picture:
     """Decode a picture to its last row; of an animation the first frame. Width, height and hash are after
     EXIF rotation.
 
-    Raises PictureError: `refused` above `max_pixels`, `unreadable` where it is cut, damaged or no JPEG,
-    PNG, WebP, GIF, BMP or TIFF.
+    Raises PictureError: `refused` above `max_pixels` or `MAX_JPEG_SCANS`, `unreadable` where it is cut,
+    damaged or no JPEG, PNG, WebP, GIF, BMP or TIFF, or holds measurements instead of colours.
     """
     import imagehash
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
+
+    with _refusals(), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+        file.seek(0)
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise PictureError("refused", f"{image.width} x {image.height} pixels, more than `download.max_pixels`")
+            if image.format in {"JPEG", "MPO"} and _scans(file) > MAX_JPEG_SCANS:
+                raise PictureError("refused", f"a JPEG of more than {MAX_JPEG_SCANS} scans, which takes hours")
+            seen = _upright(image)
+            return Picture(digest, str(imagehash.phash(seen)), seen.width, seen.height, size)
+
+
+def open_upright(path: Path) -> Image:
+    """A picture as models are shown it: turned as its EXIF orientation says (left and right matter here), RGB.
+
+    Raises PictureError.
+    """
+    from PIL import Image
+
+    with _refusals(), Image.open(path, formats=FORMATS) as image:
+        return _upright(image).convert("RGB")
+
+
+def _upright(image: Image) -> Image:
+    """The decoded picture, turned, with eight bits a channel."""
+    from PIL import ImageOps
+    from PIL.Image import fromarray
+
+    image.load()
+    # Damaged EXIF is common on the web and says nothing about the picture.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion cuts at 255 and leaves white.
+        return fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in {"I", "F"}:
+        raise PictureError("unreadable", f"measurements of 32 bits a pixel (mode {image.mode}), no colours")
+    return image
+
+
+def _scans(file: BinaryIO) -> int:
+    """How many scans a JPEG holds; one more than allowed stands for all that are more."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found, at = 0, content.find(_SCAN)
+        while at >= 0 and found <= MAX_JPEG_SCANS:
+            found, at = found + 1, content.find(_SCAN, at + 2)
+        return found
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns whatever opening and decoding raises into a PictureError."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                pixels = image.width * image.height
-                if pixels > max_pixels:
-                    raise PictureError(
-                        "refused", f"{image.width} x {image.height} pixels, more than `download.max_pixels`"
-                    )
-                image.load()
-                # Damaged EXIF is common on the web and says nothing about the picture.
-                with contextlib.suppress(Exception):
-                    ImageOps.exif_transpose(image, in_place=True)
-                return Picture(digest, str(imagehash.phash(image)), image.width, image.height, size)
+        yield
     except PictureError:
         raise
     except Image.DecompressionBombError:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spare_assets.captions.picture import PictureError, open_upright
 from spare_assets.clip import torchvision_shim
 
 CONFIG_FILE = "open_clip_config.json"
@@ -239,10 +240,7 @@ class ClipEncoder:
 
 def _pixels(path: Path, preprocess: Callable[[Any], Any]) -> Any:
     """One image as the model takes it: upright, in colour, resized and normalised."""
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(path) as image:
-            return preprocess(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return preprocess(open_upright(path))
+    except (PictureError, OSError, ValueError) as error:
         raise EncoderError(f"{path}: not a readable image: {error}") from error

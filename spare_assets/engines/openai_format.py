@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from spare_assets.captions import picture
 from spare_assets.engines.chat import ChatImage, ChatRequest
 
 TOP_LOGPROBS = 20
@@ -34,27 +35,24 @@ class UnreadableImageError(ValueError):
 
 
 def open_upright(image: ChatImage) -> Image.Image:
-    """The picture in RGB, turned as its EXIF orientation says: left and right matter here.
-
-    Raises UnreadableImageError.
-    """
+    """The picture as every model is shown it. Raises UnreadableImageError."""
     try:
-        with Image.open(image.path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return picture.open_upright(image.path)
+    except picture.PictureError as error:
         raise UnreadableImageError(f"image {image.path}: {error}") from error
 
 
 def data_url(image: ChatImage) -> str:
     """The image as a base64 `data:` URL.
 
-    The file's own bytes where servers know the format; a PNG where they don't, or where EXIF turns it.
+    The file's own bytes where servers know the format; a PNG where they don't, where EXIF turns it, and for 16 bits.
     Raises UnreadableImageError.
     """
     try:
-        with Image.open(image.path) as picture:
-            known = picture.format in _SENT_AS_IS and picture.getexif().get(_ORIENTATION, 1) == 1
-            mime = picture.get_format_mimetype() if known else "image/png"
+        with Image.open(image.path, formats=picture.FORMATS) as opened:
+            plain = opened.getexif().get(_ORIENTATION, 1) == 1 and not opened.mode.startswith("I")
+            known = plain and opened.format in _SENT_AS_IS
+            mime = opened.get_format_mimetype() if known else "image/png"
         content = image.path.read_bytes() if known else _png(open_upright(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if isinstance(error, UnreadableImageError):
@@ -65,9 +63,9 @@ def data_url(image: ChatImage) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

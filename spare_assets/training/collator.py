@@ -6,14 +6,14 @@ come about stands in `row_encoding`.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from spare_assets.captions.picture import FORMATS
+from spare_assets.captions.picture import PictureError, open_upright
 from spare_assets.engines.prompt_encoding import UnencodableTextError
 from spare_assets.settings import RecipeSettings
 from spare_assets.training.order import TrainingError
@@ -131,18 +131,11 @@ class AnswerOnlyCollator:
 
 
 def _upright(row: TrainingRow) -> Any:
-    """The picture in RGB, turned as its EXIF orientation says: left and right matter here."""
-    from PIL import Image, ImageOps
-
+    """The picture as every model is shown it."""
     try:
-        with Image.open(row.image_path, formats=FORMATS) as image:
-            image.load()
-            # Damaged EXIF is common on the web and says nothing about the picture.
-            with contextlib.suppress(Exception):
-                ImageOps.exif_transpose(image, in_place=True)
-            return image.convert("RGB")
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+        return open_upright(Path(row.image_path))
+    except PictureError as error:
         raise TrainingError(
-            f"row {row.row_id!r}: image {row.image_path} does not decode ({str(error) or type(error).__name__}); "
+            f"row {row.row_id!r}: image {row.image_path}: {error}; "
             "replace or remove the file and materialize images again"
         ) from error

@@ -135,6 +135,14 @@ class Site:
                 return web.Response(body=picture_bytes((400, 300)))
             case "moved":
                 return web.Response(status=302, headers={"Location": request.query["to"]})
+            case "slow_moved":
+                await asyncio.sleep(0.3)
+                return web.Response(status=302, headers={"Location": "/slow_moved"})
+            case "strange":
+                assert request.transport is not None
+                request.transport.write(b"HTTP/1.1 418 \xff\xfe\r\nContent-Length: 0\r\n\r\n")  # type: ignore[attr-defined]
+                request.transport.abort()
+                return web.Response()
             case "loop":
                 return web.Response(status=302, headers={"Location": "/loop"})
             case "nowhere":
@@ -228,6 +236,7 @@ def test_retry_after_is_honoured(site: Site, tmp_path: Path) -> None:
         ("empty", {}, "unreadable", 200, 1, "empty answer"),
         ("large", {"max_pixels": 10_000}, "refused", 200, 1, "400 x 300 pixels"),
         ("loop", {"max_redirects": 3}, "refused", None, 4, "more than 3 redirects"),
+        ("slow_moved", {"timeout_seconds": 0.5, "attempts": 1}, "http", None, 2, r"no whole answer within 0\.5 s"),
         ("nowhere", {}, "http", 302, 1, "HTTP 302"),
     ],
 )
@@ -349,6 +358,10 @@ def test_a_name_is_judged_by_the_address_that_is_connected_to(
         ("fd00:ec2::254", False),
         ("ff02::1", False),
         ("::ffff:127.0.0.1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::7f00:1", False),
         ("::ffff:8.8.8.8", True),
         ("2002:7f00:1::", False),
         ("64:ff9b::a00:1", False),
@@ -416,6 +429,11 @@ def test_images_that_cannot_be_had_never_stop_the_rest(site: Site, home: Home, m
     assert rows["url"].to_list() == urls
     assert rows.filter(status="ok")["sha256"].n_unique() == 1
     assert rows.filter(pl.col("status") != "ok")["detail"].is_not_null().all()
+
+
+def test_what_a_server_says_in_no_encoding_can_be_stored(site: Site, home: Home) -> None:
+    rows = resolve(home, [site.url("strange")])
+    assert rows["detail"].to_list() == ["HTTP 418 ??"]
 
 
 def test_a_second_run_asks_only_for_what_is_not_there(site: Site, home: Home) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from PIL import Image
 from spare_assets.captions import images as images_module
 from spare_assets.captions.image_folders import ImageFolders, relative_name
 from spare_assets.captions.images import needed_images, resolve_images
-from spare_assets.captions.picture import PictureError, examine_picture
+from spare_assets.captions.picture import PictureError, examine_picture, open_upright
 from spare_assets.captions.readers import read_captions
 from spare_assets.settings import (
     DATA_VARIABLE,
@@ -116,6 +117,37 @@ def test_pixels_and_hash_are_those_seen_after_rotation(tmp_path: Path) -> None:
     assert turned_picture.perceptual_hash == upright_picture.perceptual_hash
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_seen_as_they_are_not_as_white(tmp_path: Path, kind: str) -> None:
+    ramp = np.linspace(0, 65_535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    deep, plain = tmp_path / "deep", tmp_path / "plain"
+    Image.fromarray(ramp).save(deep, kind)
+    Image.fromarray((ramp >> 8).astype(np.uint8)).save(plain, kind)
+    assert np.array_equal(np.asarray(open_upright(deep)), np.asarray(open_upright(plain)))
+    deep_picture, plain_picture = examine_picture(deep, 10_000), examine_picture(plain, 10_000)
+    assert deep_picture.perceptual_hash == plain_picture.perceptual_hash
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(buffer, "JPEG", progressive=True)
+    progressive = buffer.getvalue()
+    path = tmp_path / "many.jpg"
+    path.write_bytes(progressive)
+    assert examine_picture(path, 10_000).width == 64
+    last_scan = progressive[progressive.rfind(b"\xff\xc4") : -2]
+    path.write_bytes(progressive[:-2] + last_scan * 200 + progressive[-2:])
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        examine_picture(path, 10_000)
+
+
+def measurements() -> bytes:
+    """A TIFF of 32-bit floating-point numbers."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ones((8, 8), np.float32)).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
 def bomb() -> bytes:
     """A PNG header that claims 60,000 x 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
@@ -136,6 +168,7 @@ def bomb() -> bytes:
         (picture_bytes("ICO"), "unreadable", "not a picture of a kind that is read"),
         (picture_bytes(size=(101, 100)), "refused", r"101 x 100 pixels, more than `download\.max_pixels`"),
         (bomb(), "refused", "pixels"),
+        (measurements(), "unreadable", "32 bits a pixel"),
     ],
 )
 def test_what_is_no_usable_picture_says_why(tmp_path: Path, content: bytes, status: str, detail: str) -> None:
