@@ -13,7 +13,7 @@ from spare_assets.benchmarks import assets as benchmarks
 from spare_assets.captions import assets as captions
 from spare_assets.clip import assets as clip
 from spare_assets.dataset import assets as dataset
-from spare_assets.orchestration import conservation_checks
+from spare_assets.orchestration import conservation_checks, jobs, sanity_checks, source_sensor, table_checks
 from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
 from spare_assets.orchestration.tables import ParquetTables, owned
 from spare_assets.publication import assets as publication
@@ -41,23 +41,24 @@ def build_defs(
     # Partitioned checks and selections by text are announced as not final on every load.
     for category in (dg.PreviewWarning, dg.BetaWarning):
         warnings.filterwarnings("ignore", category=category)
+    assets = [
+        *captions.build(opened, sources),
+        *synthesis.build(opened, sources),
+        *clip.build(opened, sources),
+        *quality.build(opened, sources),
+        *dataset.build(opened),
+        *review.build(opened),
+        *publication.build(opened),
+        *training.build(opened, models),
+        *benchmarks.build(opened, models),
+        *analyses.build(opened, sources),
+    ]
+    units = jobs.build(opened, sources, models)
     return dg.Definitions(
-        assets=owned(
-            [
-                *captions.build(opened, sources),
-                *synthesis.build(opened, sources),
-                *clip.build(opened, sources),
-                *quality.build(opened, sources),
-                *dataset.build(opened),
-                *review.build(opened),
-                *publication.build(opened),
-                *training.build(opened, models),
-                *benchmarks.build(opened, models),
-                *analyses.build(opened, sources),
-            ],
-            opened.settings.owners,
-        ),
-        asset_checks=conservation_checks.build(opened, sources),
+        assets=owned(assets, opened.settings.owners),
+        asset_checks=table_checks.build(assets, [*conservation_checks.checks(opened), *sanity_checks.checks(opened)]),
+        jobs=list(units.values()),
+        sensors=[source_sensor.build(opened, units["dataset_of_one_source"])],
         resources={
             "io_manager": ParquetTables(TableStore(opened.tables)),
             "engines": Engines(opened),

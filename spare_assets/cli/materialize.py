@@ -13,8 +13,8 @@ import re
 import signal
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -97,8 +97,9 @@ class Materialization:
         limit: int | None = None,
         replace_full: bool = False,
         verbose: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        self.home, self.verbose = home, verbose
+        self.home, self.verbose, self.tags = home, verbose, dict(tags or {})
         self.outcomes: list[AssetOutcome] = []
         self.problems: list[Problem] = []
         self.seconds = 0.0
@@ -116,11 +117,12 @@ class Materialization:
             self.config.setdefault("captions", {}).update(limit=limit, replace_full=replace_full)
         self._check_overrides()
 
-    def execute(self, console: Console | None = None) -> bool:
+    def execute(self, console: Console | None = None, instance: dg.DagsterInstance | None = None) -> bool:
         """Run everything selected, shown on the console. A partition that fails does not stop the others.
 
-        True when none did. What needs an asset that failed in every partition is left out; `outcomes` and `problems`
-        tell the rest. Raises KeyboardInterrupt when the run was cancelled or told to end; what was done is kept.
+        Runs go to the home's own instance, or to one that is open already. True when none failed. What needs an asset
+        that failed in every partition is left out; `outcomes` and `problems` tell the rest. Raises KeyboardInterrupt
+        when the run was cancelled or told to end; what was done is kept.
         """
         console = console or Console()
         began = time.monotonic()
@@ -131,9 +133,9 @@ class Materialization:
             with (
                 Display(console, stages) as display,
                 _listening(display, self._rows),
-                open_instance(self.home) as instance,
+                nullcontext(instance) if instance else open_instance(self.home) as opened,
             ):
-                self._run_waves(instance, display)
+                self._run_waves(opened, display)
         finally:
             signal.signal(signal.SIGTERM, terminated)
             self.seconds = time.monotonic() - began
@@ -176,6 +178,7 @@ class Materialization:
                 instance=instance,
                 partition_key=partition,
                 asset_selection=list(keys),
+                tags=self.tags,
                 raise_on_error=False,
             )
         made = {event.asset_key for event in result.all_events if event.is_step_materialization and event.asset_key}
