@@ -91,7 +91,8 @@ class Walk:
         self.folder = folder
         self.store = TableStore(folder / ".spare" / "holidays" / "tables")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SPARE_", "DAGSTER_"))}
+        self.environment = inherited | {"PATH": path, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 
     def run(self, *command: str, status: int = 0) -> str:
         done = subprocess.run(
