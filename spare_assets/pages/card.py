@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
+import math
 from collections.abc import Sequence
 from operator import sub
 from pathlib import Path
@@ -108,8 +109,10 @@ class Card:
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: str) -> None:
         """Fill a rectangle; right and bottom are outside it."""
-        if right > left and bottom > top:
-            self._draw.rectangle((round(left), round(top), round(right) - 1, round(bottom) - 1), fill=colour)
+        # Halves go up alike, so that a line of one pixel is one wherever it lies.
+        x, y, beyond, below = (math.floor(place + 0.5) for place in (left, top, right, bottom))
+        if beyond > x and below > y:
+            self._draw.rectangle((x, y, beyond - 1, below - 1), fill=colour)
 
     def dashes(self, x: float, top: float, bottom: float, colour: str = INK) -> None:
         """A dashed upright line."""

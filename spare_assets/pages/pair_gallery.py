@@ -142,15 +142,16 @@ def wrapped(text: str, width: float, size: int, most_lines: int, before: str = "
     for word in _words(marked_runs(line)):
         length = _length(word, size)
         last = len(lines) == most_lines
-        if used and used + blank + length > width - (cut if last else 0):
+        if used and used + blank + length > width - cut * last:
             if last:
                 lines[-1].append(Run(" …", False))
                 return lines
             lines.append([])
-            used = 0.0
-        if length > width - used:
+            used, last = 0.0, len(lines) == most_lines
+        room = width - cut * last - (used + blank if used else 0)
+        if length > room:
             # A word that fits nowhere: an address, a text without blanks.
-            word = [Run(shortened("".join(run.text for run in word), width - used - 2 * blank, font(size)), False)]
+            word = [Run(shortened("".join(run.text for run in word), room, font(size)), False)]
             length = _length(word, size)
         if lines[-1]:
             lines[-1].append(Run(" ", lines[-1][-1].marked and word[0].marked))

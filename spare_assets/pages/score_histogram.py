@@ -126,7 +126,7 @@ def score_histogram(counts: ScoreBins, title: str, axis: str = "score") -> bytes
     most = max([1, unscored, *(part.kept + part.dropped for part in counts.bins)])
     card.text(MARGIN, 12, title, size=LARGE, bold=True, most=card.width - 2 * MARGIN)
     card.legend(MARGIN, 34, list(_entries(counts)))
-    for tick in _ticks(0, most, 4):
+    for tick in _ticks(0, most, min(4, most)):
         y = bottom - _PLOT * tick / most
         card.box(left, y, card.width - MARGIN, y + 1, GRID)
         card.text(left - 6, y - 7, f"{tick:,.0f}", size=SMALL, colour=FAINT, anchor="right")
