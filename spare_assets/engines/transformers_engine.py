@@ -30,6 +30,7 @@ from spare_assets.engines.constrained_decoding import Grammars, RowLimits, Schem
 from spare_assets.engines.openai_format import UnreadableImageError
 from spare_assets.engines.prompt_encoding import EncodedPrompt, PromptEncoder, UnencodableTextError
 from spare_assets.engines.weights import (
+    ADAPTER,
     adapter_fingerprint,
     find_adapter,
     find_model,
@@ -397,12 +398,24 @@ def _bound_pixels(processor: Any, settings: profile.TransformersEngine) -> None:
 
 
 def _with_adapter(model: Any, adapter: Path | None) -> Any:
-    """The model with a LoRA adapter merged into it."""
+    """The model with a LoRA adapter merged into it. Raises ValueError where one doesn't fit the other."""
     if adapter is None:
         return model
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
 
-    return PeftModel.from_pretrained(model, adapter, use_safetensors=True, local_files_only=True).merge_and_unload()
+    adapted = PeftModel.from_pretrained(model, adapter, use_safetensors=True, local_files_only=True)
+    with safe_open(str(adapter / ADAPTER[0]), "pt") as file:
+        held = set(file.keys())
+    # peft would pass over what has no place, and leave what is absent as it was initialised.
+    unknown = held - set(get_peft_model_state_dict(adapted, save_embedding_layers=True))
+    absent = set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) - held
+    if unknown or absent:
+        raise ValueError(
+            f"the adapter {adapter} is not of this model: {len(unknown)} of its tensors have no place in it and "
+            f"{len(absent)} are lacking, among them {min(unknown or absent)[:200]}"
+        )
+    return adapted.merge_and_unload()
 
 
 def _end_tokens(tokenizer: Any, model: Any) -> list[int]:

@@ -112,11 +112,17 @@ def weights_fingerprint(
 
 
 def find_adapter(adapter: str, setting: str) -> Path:
-    """Folder of a LoRA adapter. Raises EngineError where it holds none as safetensors."""
+    """Folder of a LoRA adapter. Raises EngineError where it holds none as safetensors, or one of another kind."""
     folder = Path(adapter).expanduser()
     for name in ADAPTER:
         if not (folder / name).is_file():
             raise EngineError(f"{setting}: {folder / name} is absent; name a folder that holds a LoRA adapter")
+    config = _json_object(folder / ADAPTER[1])
+    if (kind := config.get("peft_type")) != "LORA":
+        raise EngineError(f"{setting}: {folder} holds an adapter of kind {str(kind)[:40]!r}; only LORA is loaded")
+    # peft would import whatever module the file names for it.
+    if config.get("megatron_config") is not None:
+        raise EngineError(f"{setting}: {folder} asks for code of its own (megatron_config), which is never run")
     return folder
 
 

@@ -568,6 +568,29 @@ def test_an_adapter_that_is_not_there_names_its_path(
     assert "could not be loaded" in failing(vision_model, adapter=str(broken))
 
 
+def test_an_adapter_of_another_model_or_kind_is_refused(vision_model: Path, adapter: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    def changed(name: str, config: dict[str, Any], rename: tuple[str, str] | None = None) -> str:
+        folder = Path(shutil.copytree(adapter, tmp_path / name))
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | config))
+        if rename is not None:
+            tensors = load_file(folder / "adapter_model.safetensors")
+            save_file(
+                {key.replace(*rename): value for key, value in tensors.items()}, folder / "adapter_model.safetensors"
+            )
+        return failing(vision_model, adapter=str(folder))
+
+    assert "is not of this model: 4 of its tensors have no place in it and 4 are lacking" in changed(
+        "layer", {}, ("layers.1.self_attn", "layers.7.self_attn")
+    )
+    assert "could not be loaded" in changed("modules", {"target_modules": ["no_such_module"]})
+    assert "an adapter of kind 'PROMPT_TUNING'; only LORA" in changed("kind", {"peft_type": "PROMPT_TUNING"})
+    (tmp_path / "owned_module.py").write_text("raise SystemExit('imported')")
+    assert "asks for code of its own" in changed("code", {"megatron_config": {}, "megatron_core": "owned_module"})
+
+
 def test_an_adapter_is_found_at_home(vision_model: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(adapter.parent))
     (reply,) = engine(vision_model, adapter=f"~/{adapter.name}").complete([("k", ask("x", 2))])
