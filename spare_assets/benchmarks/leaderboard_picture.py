@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spare_assets.benchmarks.leaderboard import COLUMNS, LeaderboardRow
 from spare_assets.benchmarks.reference_figures import AVERAGE, GENERAL_COLUMNS, SPATIAL_COLUMNS
+from spare_assets.pages.card import FAINT, GRID, INK, MOST_BYTES, PAPER, SERIES, STRIPE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,17 +19,10 @@ if TYPE_CHECKING:
 
 _MEASURED = ("base", "endpoint", "trained")
 _STRIPS = {"Spatial benchmarks": (*SPATIAL_COLUMNS, AVERAGE), "General benchmarks": tuple(GENERAL_COLUMNS)}
-_COLOURS = {
-    "released": "#64748b",
-    "endpoint": "#0f766e",
-    "trained on pairs": "#1d4ed8",
-    "trained on captions": "#c2410c",
-}
-_INK, _GRID, _STRIPE = "#1f2937", "#e2e8f0", "#f8fafc"
+_COLOURS = dict(zip(("trained on pairs", "trained on captions", "released", "endpoint"), SERIES, strict=False))
 _DOTTED = (0, (1, 2))
 _MOST_LINES = 40
 _NAME_CHARACTERS = 28
-_MOST_BYTES = 200_000
 # Inches: names at the left, the least of a panel, its numbers, a line, a title above, an axis below, the legend.
 _NAMES, _PANEL, _NUMBER, _LINE, _TITLE, _AXIS, _LEGEND = 2.1, 0.95, 0.5, 0.25, 0.3, 0.32, 0.4
 
@@ -54,7 +48,7 @@ def leaderboard_picture(rows: Sequence[LeaderboardRow]) -> bytes:
     )
     for dots_per_inch in (110, 80, 60, 40):
         picture = board.png(dots_per_inch)
-        if len(picture) <= _MOST_BYTES:
+        if len(picture) <= MOST_BYTES:
             break
     return picture
 
@@ -83,12 +77,12 @@ class _Board:
         across = (_PANEL + _NUMBER) * max([4, *map(len, self.strips.values())])
         width = _NAMES + across
         height = strip * max(1, len(self.strips)) + _LEGEND
-        figure = Figure(figsize=(width, height), dpi=dots_per_inch, facecolor="white")
+        figure = Figure(figsize=(width, height), dpi=dots_per_inch, facecolor=PAPER)
         FigureCanvasAgg(figure)
         for above, (title, columns) in enumerate(self.strips.items()):
             bottom = height - strip * above - _TITLE - inner
             figure.text(
-                0.1 / width, (bottom + inner + 0.06) / height, title, fontsize=8.5, color=_INK, fontweight="bold"
+                0.1 / width, (bottom + inner + 0.06) / height, title, fontsize=8.5, color=INK, fontweight="bold"
             )
             panel = across / len(columns) - _NUMBER
             for place, column in enumerate(columns):
@@ -107,27 +101,27 @@ class _Board:
     def _panel(self, axes: Axes, column: str, width: float, named: bool) -> None:
         average = column == AVERAGE
         axes.set_title(
-            COLUMNS[column], fontsize=8.5, loc="left", color=_INK, fontweight="bold" if average else "normal", pad=4
+            COLUMNS[column], fontsize=8.5, loc="left", color=INK, fontweight="bold" if average else "normal", pad=4
         )
         axes.set_ylim(len(self.lines) - 0.5, -0.5)
         axes.set_xlim(*self._limits(column))
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(_GRID)
-        axes.grid(axis="x", color=_GRID, linewidth=0.6)
+        axes.spines["bottom"].set_color(GRID)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.locator_params(axis="x", nbins=3)
-        axes.tick_params(axis="x", labelsize=6.5, colors="#64748b", length=0, pad=2)
+        axes.tick_params(axis="x", labelsize=6.5, colors=FAINT, length=0, pad=2)
         axes.tick_params(axis="y", length=0, pad=6)
         axes.set_yticks(range(len(self.lines)), [_label(row) if named else "" for row in self.lines], fontsize=8)
         for text, row in zip(axes.get_yticklabels(), self.lines, strict=True):
             text.set_color(_COLOURS[_group(row)])
         if self.guessing and (chance := _value(self.guessing, column)) is not None:
-            axes.axvline(chance, color=_INK, linewidth=0.8, linestyle=_DOTTED)
+            axes.axvline(chance, color=INK, linewidth=0.8, linestyle=_DOTTED)
         for place, row in enumerate(self.lines):
             if place % 2 == 0:
                 start = -_NAMES / width if named else 0
                 axes.axhspan(
-                    place - 0.5, place + 0.5, start, 1 + _NUMBER / width, color=_STRIPE, zorder=0, clip_on=False, lw=0
+                    place - 0.5, place + 0.5, start, 1 + _NUMBER / width, color=STRIPE, zorder=0, clip_on=False, lw=0
                 )
             self._line(axes, column, place, row, 1 + 0.82 * _NUMBER / width)
 
@@ -158,10 +152,10 @@ class _Board:
             handles.append(Line2D([], [], color=grey, marker="|", linewidth=3, alpha=0.5, label="way from the base"))
         if self.seeds:
             handles.append(
-                Line2D([], [], color=_INK, marker="o", markersize=3.5, alpha=0.4, linestyle="", label="one seed")
+                Line2D([], [], color=INK, marker="o", markersize=3.5, alpha=0.4, linestyle="", label="one seed")
             )
         if self.guessing:
-            handles.append(Line2D([], [], color=_INK, linewidth=0.8, linestyle=_DOTTED, label="guessing"))
+            handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=_DOTTED, label="guessing"))
         if any(cell.p_value is not None for row in self.lines for cell in row.cells.values()):
             handles.append(Line2D([], [], linestyle="", label="* p < 0.05 against the base"))
         if self.left_out:
@@ -170,7 +164,7 @@ class _Board:
             handles = [Line2D([], [], linestyle="", label="No model is scored yet.")]
         figure.legend(
             handles=handles, loc="lower left", ncols=len(handles), frameon=False, fontsize=7.5, handletextpad=0.7,
-            columnspacing=1.4, labelcolor=_INK,
+            columnspacing=1.4, labelcolor=INK,
         )  # fmt: skip
 
     def _limits(self, column: str) -> tuple[float, float]:
@@ -196,9 +190,9 @@ def _number(axes: Axes, place: tuple[float, float], shown: str, column: str, sta
     """A number right of its panel; `place` is in widths of the panel and in lines."""
     weight = "bold" if column == AVERAGE else "normal"
     across = axes.get_yaxis_transform()
-    axes.text(*place, shown, transform=across, ha="right", va="center", fontsize=7.5, color=_INK, fontweight=weight)
+    axes.text(*place, shown, transform=across, ha="right", va="center", fontsize=7.5, color=INK, fontweight=weight)
     if star:
-        axes.text(*place, "*", transform=across, va="center", fontsize=7.5, color=_INK)
+        axes.text(*place, "*", transform=across, va="center", fontsize=7.5, color=INK)
 
 
 def _value(row: LeaderboardRow, column: str) -> float | None:

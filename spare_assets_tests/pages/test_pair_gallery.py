@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
@@ -37,6 +37,8 @@ def matched(text: str) -> Counter[str]:
 
 
 @given(TEXTS.map(readable))
+@example("left, of the two; to the left\u2014of it")
+@example("next-to the shed, İn front-of it, on3 _on")
 def test_marked_are_the_words_that_the_matcher_counts(text: str) -> None:
     spans = list(keyword_spans(text))
     # The corpus matcher may know letters that this Python does not know yet.
