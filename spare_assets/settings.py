@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from spare_assets.storage.durability import write_whole
+
 PROFILE_VARIABLE = "SPARE_PROFILE"
 HOME_VARIABLE = "SPARE_HOME"
 DATA_VARIABLE = "SPARE_DATA"
@@ -946,9 +948,7 @@ class Home:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not record.exists():
-                temporary = record.with_suffix(f".{os.getpid()}.tmp")
-                temporary.write_text(json.dumps({"profile": self.settings.name}) + "\n", encoding="utf-8")
-                temporary.replace(record)
+                write_whole(record, json.dumps({"profile": self.settings.name}).encode() + b"\n")
         except OSError as error:
             raise SettingsError(f"{self.path}: cannot be used as a home: {error}") from error
         return self

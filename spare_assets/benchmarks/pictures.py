@@ -7,7 +7,6 @@ named by their content. What is asked about them does not.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from spare_assets.benchmarks.image_files import (
 )
 from spare_assets.captions.picture import FORMATS, PictureError, examine_picture
 from spare_assets.engines.chat import ChatImage
+from spare_assets.storage.temporaries import temporary_beside
 
 
 class UnusablePictureError(Exception):
@@ -165,8 +165,7 @@ class Pictures:
         from PIL import Image
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:
-            temporary = Path(file.name)
+        temporary = temporary_beside(self.folder / digest)
         try:
             temporary.write_bytes(decoded)
             examine_picture(temporary, self.max_pixels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,10 +13,14 @@ import psutil
 
 from spare_assets.package_files import package_file
 from spare_assets.settings import Home
+from spare_assets.storage.durability import write_whole
 from spare_assets.storage.temporaries import sweep_temporaries
 
 STATE_VARIABLE = "SPARE_INSTANCE"
-_TEMPORARIES = (".*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp", "exports/.*.tmp")
+_TEMPORARIES = (
+    *(".*.tmp", "dagster/.*.tmp", "scratch/.*.tmp", "tables/*/.*.tmp", "completions/*/*/.*.tmp", "exports/.*.tmp"),
+    "benchmark_images/*/.*.tmp",
+)
 """Where stages leave temporary files. Downloads sweep their own folders, which can hold a million images."""
 _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
@@ -34,7 +37,7 @@ def prepare_instance(home: Home) -> None:
     home.claim().dagster.mkdir(exist_ok=True)
     configuration = home.dagster / "dagster.yaml"
     if not configuration.exists():
-        shutil.copyfile(package_file("dagster.yaml"), configuration)
+        write_whole(configuration, package_file("dagster.yaml").read_bytes())
     os.environ["DAGSTER_HOME"] = os.environ[STATE_VARIABLE] = str(home.dagster)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from spare_assets.storage.temporaries import sweep_temporaries, temporary_beside
 
 MARKER = "corpus.json"
 """File inside a rendered folder that records how it was made; a folder without it is never replaced."""
@@ -35,11 +36,12 @@ def write_folder(folder: Path, record: Mapping[str, Any], write: Callable[[Path]
     Raises CorpusError where the folder holds something else.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    sweep_temporaries(folder.parent.glob(".*.tmp"))
+    temporary = temporary_beside(folder)
+    temporary.mkdir()
     try:
         write(temporary)
         (temporary / MARKER).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
         _publish(temporary, folder)
     except OSError:
         # Another process may have put the same files in place a moment before.
@@ -57,9 +59,9 @@ def _publish(temporary: Path, folder: Path) -> None:
             )
         folder.rmdir()
     if folder.exists():
-        retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+        retired = temporary_beside(folder)
         try:
-            folder.rename(retired / folder.name)
+            folder.rename(retired)
         finally:
             shutil.rmtree(retired, ignore_errors=True)
     temporary.rename(folder)

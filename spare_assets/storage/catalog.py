@@ -5,6 +5,7 @@ A by-product: it holds no rows of its own and is rebuilt whenever a table is pub
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,18 @@ _SQL_TYPES: dict[Any, str] = {
 
 def rebuild_catalog(path: Path, store: TableStore) -> None:
     """Write the DuckDB file of views afresh and rename it into place."""
-    temporary = temporary_beside(path)
+    # In a folder, so that one sweep takes what DuckDB had put beside its file when it was killed.
+    folder = temporary_beside(path)
+    folder.mkdir()
     try:
-        with duckdb.connect(str(temporary)) as connection:
+        with duckdb.connect(str(folder / path.name)) as connection:
             for schema in TABLES.values():
                 _create(connection, schema, _select(schema, store))
             for view in VIEWS:
                 _create(connection, view, view.query)
-        temporary.replace(path)
+        (folder / path.name).replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
-        Path(f"{temporary}.wal").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _create(connection: duckdb.DuckDBPyConnection, view: TableSchema | View, query: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -142,6 +144,20 @@ def test_a_failed_write_leaves_the_old_corpus(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="disk full"):
         write_corpus("docci", tmp_path / "corpus", 20, 0)
     assert _files(tmp_path / "corpus") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_what_a_killed_writer_leaves_goes_with_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from spare_assets.sandbox import corpora; "
+        "write = corpora._write_image; "
+        "corpora._write_image = lambda *given: (write(*given), os.kill(os.getpid(), 9)); "
+        "corpora.write_corpus('docci', Path(sys.argv[1]), 10, 0)"
+    )
+    folder = tmp_path / "corpus"
+    assert subprocess.run([sys.executable, "-c", code, str(folder)], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1 and not folder.exists()
+    write_corpus("docci", folder, 10, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 

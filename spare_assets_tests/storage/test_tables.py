@@ -163,5 +163,19 @@ def test_catalog_has_a_typed_view_per_table(store: TableStore, tmp_path: Path) -
     assert [path.name for path in tmp_path.glob("*duckdb*")] == ["spare.duckdb"]
 
 
+def test_a_catalog_killed_half_written_is_swept_whole(store: TableStore, tmp_path: Path) -> None:
+    store.publish(store.stage("qa_pairs", "s", pairs(2)))
+    code = (
+        "import os, sys; from pathlib import Path; from spare_assets.storage import catalog; "
+        "from spare_assets.storage.tables import TableStore; create = catalog._create; "
+        "catalog._create = lambda *view: (create(*view), view[1].name == 'qa_pairs' and os.kill(os.getpid(), 9)); "
+        "catalog.rebuild_catalog(Path(sys.argv[1]), TableStore(Path(sys.argv[2])))"
+    )
+    path = tmp_path / "spare.duckdb"
+    assert subprocess.run([sys.executable, "-c", code, str(path), str(store.root)], check=False).returncode == -9
+    assert sweep_temporaries(tmp_path.glob(".*.tmp")) == 1
+    assert not [found.name for found in tmp_path.iterdir() if "duckdb" in found.name], "nor DuckDB's log beside it"
+
+
 def test_every_partitioned_table_has_its_partition_key_as_a_column() -> None:
     assert all(schema.partition in schema.names for schema in TABLES.values() if schema.partitioned)
