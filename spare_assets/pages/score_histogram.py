@@ -94,7 +94,7 @@ def score_bins(verdicts: pl.LazyFrame, *, whole: bool = False) -> ScoreBins:
     width = _bin_width(right - left, whole)
     first = math.floor((left - start) / width)
     # The highest score alone opens no bin, unless there the kept ones begin.
-    last = max(math.ceil((right - start) / width - _SLACK) - 1, 0 if high >= start else -1, first)
+    last = max(math.ceil((right - start) / width - _SLACK) - 1, 0 if high >= start else first, first)
     place = ((score - start) / width).floor().clip(first, last).cast(pl.Int64)
     outside = (score < start + first * width) | (score > start + (last + 1 + _SLACK) * width)
     counted = rows.group_by("kept", place=place).agg(rows=pl.len(), beyond=outside.sum()).collect(engine="streaming")

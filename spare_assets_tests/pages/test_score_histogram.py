@@ -36,6 +36,7 @@ FINITE = st.floats(-1, 1, width=32)
 @example([0.0, 1.0, 1.0], 0.95)
 @example([0.25, 0.24999999], 0.25)
 @example([1e-38, 0.0], None)
+@example([-1.0, -0.75], None)
 def test_every_row_is_counted_once_and_on_its_side_of_the_cut_off(
     scores: list[float | None], cut_off: float | None
 ) -> None:
