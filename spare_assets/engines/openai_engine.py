@@ -47,6 +47,8 @@ MAX_PAUSE_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 CONNECT_SECONDS = 30.0
 MESSAGE_CHARACTERS = 500
+# Shorter words in the place of a key (EMPTY, none) may stand in a reply by right.
+KEY_CHARACTERS = 16
 # So many requests failed in a row, none answered between them, are an outage and not their own fault.
 OUTAGE_REQUESTS = 64
 # Half of a character outside Unicode's first plane: JSON can say it, no table can hold it.
@@ -387,7 +389,7 @@ class _Connections:
         if not isinstance(first, dict) or not isinstance(message, dict):
             what = _server_message(answer, b"") if "error" in answer else "no choices in it"
             raise _TransientError(f"a reply without text: {self._clean(what)}")
-        text = rearmed(_text(message.get("content")), request)
+        text = self._without_key(rearmed(_text(message.get("content")), request))
         reason = first.get("finish_reason")
         if reason == "content_filter":
             return ChatReply(key, "", "error", error="the server's content filter stopped the reply")
@@ -415,6 +417,11 @@ class _Connections:
         if not (key.isascii() and key.isprintable()):
             raise EngineError(f"engine {self._name}: the key in {variable} holds characters that no header can carry")
         return key or None
+
+    def _without_key(self, text: str) -> str:
+        """A reply, which is stored and published, where a server repeats the key; short words like EMPTY are none."""
+        key = self._api_key()
+        return text.replace(key, "[key]") if key and len(key) >= KEY_CHARACTERS else text
 
     def _clean(self, text: str) -> str:
         """Outside text for a message: one line, cut, without the key."""

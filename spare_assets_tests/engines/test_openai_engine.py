@@ -295,6 +295,16 @@ def test_the_key_is_not_in_errors_of_single_requests(monkeypatch: pytest.MonkeyP
         assert KEY not in repr(reply)
 
 
+@pytest.mark.parametrize(("key", "stored"), [("planted-0123456789", "a [key] b"), ("EMPTY", "a EMPTY b")])
+def test_a_reply_that_repeats_the_key_is_stored_without_it(
+    monkeypatch: pytest.MonkeyPatch, key: str, stored: str
+) -> None:
+    monkeypatch.setenv("PLANTED_KEY", key)
+    with ChatServer(lambda call: Answer(f"a {call.headers['Authorization'].removeprefix('Bearer ')} b")) as server:
+        (reply,) = engine(server, api_key_variable="PLANTED_KEY").complete(keyed(1))
+    assert reply.text == stored
+
+
 def test_a_403_after_good_replies_concerns_one_request() -> None:
     with ChatServer(lambda call: error(403, "moderated") if call.number == 3 else Answer()) as server:
         replies = list(engine(server, concurrency=1).complete(keyed(5)))
