@@ -70,7 +70,7 @@ def test_home_of_another_profile(tmp_path: Path) -> None:
 def test_unknown_source_asset_and_override(tmp_path: Path) -> None:
     home = ("--profile", "sandbox", "--home", tmp_path / "home")
     assert "unknown source coco: the profile declares docci" in spare("materialize", "--source", "coco", *home).output
-    assert "matches no asset" in spare("materialize", "--select", "capshuns", *home).output
+    assert "did you mean captions" in spare("materialize", "--select", "capshuns", *home).output
     assert "write ASSET.SETTING=VALUE" in spare("materialize", "--set", "captions", *home).output
     for wrong, told in (
         (("--set", "aligned_pair.minimum_alignment=1"), "aligned_pair is not among the selected assets"),
