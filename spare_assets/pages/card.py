@@ -80,6 +80,7 @@ class Card:
         self.image = Image.new("RGB", (width, height), PAPER)
         self.width, self.height = width, height
         self._draw = ImageDraw.Draw(self.image)
+        self._photographs = False
 
     def text(
         self,
@@ -114,6 +115,11 @@ class Card:
         if beyond > x and below > y:
             self._draw.rectangle((x, y, beyond - 1, below - 1), fill=colour)
 
+    def photograph(self, x: int, y: int, picture: Image.Image) -> None:
+        """Put a reduced picture in its place."""
+        self.image.paste(picture, (x, y))
+        self._photographs = True
+
     def dashes(self, x: float, top: float, bottom: float, colour: str = INK) -> None:
         """A dashed upright line."""
         for start in range(round(top), round(bottom), 7):
@@ -130,17 +136,17 @@ class Card:
         from PIL import Image
 
         image = self.image
-        while len(picture := _encoded(image)) > MOST_BYTES:
+        while len(picture := _encoded(image, self._photographs)) > MOST_BYTES:
             size = (round(image.width * 0.8), round(image.height * 0.8))
             image = image.resize(size, Image.Resampling.LANCZOS)
         return picture
 
 
-def _encoded(image: Image.Image) -> bytes:
-    """A PNG of 256 colours: the card's own as they are, the others as close as can be."""
+def _encoded(image: Image.Image, photographs: bool) -> bytes:
+    """A PNG of 256 colours: the card's own as they are, those of photographs as close as can be."""
     from PIL import Image, ImageColor
 
-    if image.getcolors(256) is not None:
+    if not photographs:
         reduced = image.quantize(256, dither=Image.Dither.NONE)
     else:
         # Of a few pixels the palette is found ten times faster, and looks the same.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from spare_assets.dataset.funnel import FunnelStep
-from spare_assets.pages.card import FAINT, GRID, INK, KEPT, LARGE, MARGIN, SMALL, STRIPE, Card
+from spare_assets.pages.card import FAINT, GRID, INK, KEPT, LARGE, MARGIN, SMALL, STRIPE, Card, font
 
 _ROW, _TOP, _HEAD, _GAP = 24, 42, 22, 12
 _LABELS, _MOST_SOURCES = 176, 5
@@ -83,8 +83,8 @@ def _numbers(card: Card, bar: FunnelBar, left: float, end: float, right: float, 
     """The count and its share of what was there before, in the bar where they fit, else behind it."""
     words = f"{bar.amount:,}"
     if bar.amount != bar.of and bar.of:
-        words += f"  {bar.amount / bar.of:.0%}"
-    inside = end - left > 9 * len(words)
+        words += f" · {bar.amount / bar.of:.1%}"
+    inside = end - left > font(SMALL).getlength(words) + 10
     most = (end - left if inside else right - end) - 6
     card.text((left if inside else end) + 5, y, words, size=SMALL, colour="#ffffff" if inside else INK, most=most)
 

@@ -122,7 +122,7 @@ def pair_gallery(samples: Sequence[GallerySample], title: str) -> bytes:
         if place:
             card.box(MARGIN, y - _GAP, card.width - MARGIN, y - _GAP + 1, GRID)
         if photograph:
-            card.image.paste(photograph, (MARGIN + (_SIDE - photograph.width) // 2, y))
+            card.photograph(MARGIN + (_SIDE - photograph.width) // 2, y, photograph)
         for number, (runs, colour, size) in enumerate(lines):
             _draw(card, indent, y + number * _LINE, runs, colour, size)
         y += height + 2 * _GAP

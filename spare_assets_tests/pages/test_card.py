@@ -13,7 +13,7 @@ from spare_assets.pages.card import MOST_BYTES, NORMAL, PAPER, Card, font, short
 def test_a_card_full_of_noise_gives_way_in_size() -> None:
     card = Card(700)
     noise = np.random.default_rng(0).integers(0, 256, (700, card.width, 3), dtype=np.uint8)
-    card.image.paste(Image.fromarray(noise))
+    card.photograph(0, 0, Image.fromarray(noise))
     png = card.png()
     assert len(png) <= MOST_BYTES
     with Image.open(io.BytesIO(png)) as picture:
@@ -23,7 +23,7 @@ def test_a_card_full_of_noise_gives_way_in_size() -> None:
 def test_paper_beside_a_photograph_stays_white() -> None:
     card = Card(400)
     noise = np.random.default_rng(0).integers(200, 256, (200, 200, 3), dtype=np.uint8)
-    card.image.paste(Image.fromarray(noise), (20, 20))
+    card.photograph(20, 20, Image.fromarray(noise))
     with Image.open(io.BytesIO(card.png())) as picture:
         assert picture.convert("RGB").getpixel((500, 300)) == (255, 255, 255)
     assert PAPER == "#ffffff"
