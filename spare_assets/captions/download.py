@@ -36,8 +36,8 @@ MAX_PAUSE_SECONDS = 300.0
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_SUCH_HOST = {socket.EAI_NONAME, socket.EAI_NODATA}
 _PASSING = {408, 425, 429, *range(500, 600)}
-# Public addresses behind which a cloud answers for its own machine.
-_METADATA = {ipaddress.ip_address("168.63.129.16")}
+# Addresses that count as public and behind which a cloud answers for its own machine.
+_METADATA = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.0.0.0/24"))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # All of IPv6 that is handed out for the open internet; outside lie site-local, IPv4-compatible and local NAT64 forms.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
@@ -77,7 +77,7 @@ def is_public(address: str) -> bool:
             return True
         if ip not in _GLOBAL_UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast and ip not in _METADATA
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _METADATA)
 
 
 class _CheckedResolver(ThreadedResolver):

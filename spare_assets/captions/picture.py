@@ -23,6 +23,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # A progressive JPEG has some ten. Each is decoded over the whole picture, whatever it takes in the file: 100 bytes
 # can cost a second.
 MAX_JPEG_SCANS = 100
+MAX_DETAIL = 500
 _SCAN = b"\xff\xda"
 
 Failure = Literal["missing", "unreadable", "refused", "http"]
@@ -32,8 +33,8 @@ class PictureError(Exception):
     """A picture can't be had: the status its row gets, why, and the HTTP status where one came."""
 
     def __init__(self, status: Failure, detail: str, http_status: int | None = None) -> None:
-        # Names and headers from outside may hold what no table can: half of a surrogate pair.
-        detail = detail.encode("utf-8", "replace").decode()
+        # Names and headers from outside may be endless, and hold what no table can: half of a surrogate pair.
+        detail = detail[:MAX_DETAIL].encode("utf-8", "replace").decode()
         super().__init__(detail)
         self.status = status
         self.detail = detail

@@ -348,6 +348,7 @@ def test_a_name_is_judged_by_the_address_that_is_connected_to(
         ("169.254.169.254", False),
         ("100.100.100.200", False),
         ("168.63.129.16", False),
+        ("192.0.0.192", False),
         ("0.0.0.0", False),
         ("224.0.0.1", False),
         ("255.255.255.255", False),

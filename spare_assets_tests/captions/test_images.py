@@ -141,6 +141,11 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded(tmp_path: Path)
         examine_picture(path, 10_000)
 
 
+def test_a_reason_is_short_and_can_be_stored() -> None:
+    reason = PictureError("http", "\udcff" + "x" * 5_000).detail
+    assert reason == "?" + "x" * 499
+
+
 def measurements() -> bytes:
     """A TIFF of 32-bit floating-point numbers."""
     buffer = io.BytesIO()

@@ -40,27 +40,36 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 def load(folder: Path, rows: int) -> Outcome:
     """Ask for so many captions at once, then again: the second time nothing is asked."""
     ledger = CompletionLedger(folder, "judge_caption", "corpus")
+    pulled_all = 0.0
+
+    def pulled() -> Iterator[pl.DataFrame]:
+        nonlocal pulled_all
+        yield from batches(rows)
+        pulled_all = time.monotonic()
+
     with fast_server() as url:
         engine = make_engine(url, concurrency=CONCURRENCY, timeout_seconds=120.0, backoff_seconds=1.0, attempts=8)
         progress = Progress("asking", rows, lambda beat: None)
         with Inquiry(engine, ledger, "run", folder / "scratch", progress) as inquiry:
             started = time.monotonic()
             with Memory(interval=0.25) as memory:
-                tally = inquiry.ask(batches(rows), question)
+                tally = inquiry.ask(pulled(), question)
             seconds = time.monotonic() - started
             answered = sum(part.height for part in inquiry.answers() if (part["text"] == "yes").all())
         assert (tally.asked, tally.failed, answered) == (rows, 0, rows)
         with Inquiry(engine, ledger, "again", folder / "scratch", progress) as inquiry:
             assert inquiry.ask(batches(rows), question).answered_before == rows
-    half = started + seconds / 2
+    # Up to here: what follows is the ledger's rewrite, in groups of equal size.
+    half = (started + pulled_all) / 2
     first = max(size for moment, size in memory.samples if moment <= half)
-    second = max(size for moment, size in memory.samples if moment > half)
+    second = max(size for moment, size in memory.samples if half < moment <= pulled_all)
+    peak = max(size for _, size in memory.samples)
     assert second - first < GROWTH_BYTES, f"{second - first:,} bytes more in the second half"
     assert pl.scan_parquet(ledger.files()).select(pl.len()).collect().item() == rows
     return Outcome(
         tried=rows,
-        note=f"{rows / seconds:,.0f} requests/s, {CONCURRENCY} at once; {second / 1e6:.0f} MB, "
-        f"{(second - first) / 1e6:+.1f} MB from the first half of the run to the second",
+        note=f"{rows / seconds:,.0f} requests/s, {CONCURRENCY} at once; {second / 1e6:.0f} MB while asking, "
+        f"{(second - first) / 1e6:+.1f} MB from the first half to the second; {peak / 1e6:.0f} MB with the rewrite",
     )
 
 
