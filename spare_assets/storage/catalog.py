@@ -36,10 +36,13 @@ def rebuild_catalog(path: Path, store: TableStore) -> None:
     folder.mkdir()
     try:
         with duckdb.connect(str(folder / path.name)) as connection:
+            # One transaction: else every view is synced to the disk by itself.
+            connection.begin()
             for schema in TABLES.values():
                 _create(connection, schema, _select(schema, store))
             for view in VIEWS:
                 _create(connection, view, view.query)
+            connection.commit()
         (folder / path.name).replace(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
