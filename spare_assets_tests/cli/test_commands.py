@@ -36,6 +36,7 @@ def where(make_home: Callable[..., Home]) -> tuple[str, ...]:
 
 
 def test_help_says_exit_codes_variables_and_version() -> None:
+    assert (FAILED, USAGE, INTERRUPTED) == (1, 2, 130)
     text = spare("--help").output
     for code, _ in EXIT_CODES:
         assert re.search(rf"^  {code} +\w", text, re.MULTILINE)
