@@ -22,7 +22,7 @@ EXIT_CODES = (
     (str(USAGE), "wrong usage: an option, a profile, a setting, or the home of another profile; nothing was done"),
     (str(INTERRUPTED), "interrupted by Ctrl-C or a signal; what was done is kept, the same command goes on from there"),
 )
-_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class SectionedOption(click.Option):

@@ -7,6 +7,7 @@ each model, then what spans those. A partition that fails does not stop the othe
 from __future__ import annotations
 
 import difflib
+import errno
 import itertools
 import json
 import re
@@ -22,6 +23,7 @@ import click
 import dagster as dg
 import yaml
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from spare_assets.cli.display import Display
 from spare_assets.cli.status import funnel_document, print_funnels
@@ -136,6 +138,11 @@ class Materialization:
                 nullcontext(instance) if instance else open_instance(self.home) as opened,
             ):
                 self._run_waves(opened, display)
+        except DBAPIError as error:
+            # What a run did is told by the instance's database first: a disk that is full shows there.
+            raise OSError(
+                errno.EIO, f"cannot be written: {error.orig}. Is the disk full?", str(self.home.dagster)
+            ) from None
         finally:
             signal.signal(signal.SIGTERM, terminated)
             self.seconds = time.monotonic() - began
