@@ -100,7 +100,8 @@ def stand(key: str, source: SourceSettings, home: Home) -> Files:
     for file in source_files(key, source, home):
         status = file.path.stat()
         facts.append((file.name, status.st_size, status.st_mtime_ns))
-        changed = max(changed, status.st_mtime_ns)
+        # A copy may keep its original's time and a file may go: then the inode and the folder tell when.
+        changed = max(changed, status.st_mtime_ns, status.st_ctime_ns, file.path.parent.stat().st_mtime_ns)
     for folder in sorted(source.image_folders.values()):
         with suppress(OSError):
             moved = home.resolve(folder).stat().st_mtime_ns
