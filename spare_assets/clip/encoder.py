@@ -135,6 +135,7 @@ class ClipEncoder:
         torchvision_shim.install()
         import open_clip
         import torch
+        from safetensors import SafetensorError
 
         device = self.device
         if device == "auto":
@@ -149,7 +150,7 @@ class ClipEncoder:
         try:
             model, preprocess = open_clip.create_model_from_pretrained(name, device=device, **options)
             tokenize = open_clip.get_tokenizer(name, **tokenizer_options)
-        except (RuntimeError, ValueError, OSError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, OSError, KeyError, TypeError, SafetensorError) as error:
             raise EncoderError(f"setting `clip.model`: {self.model!r} cannot be loaded on {device}: {error}") from error
         return _Loaded(torch, model.eval(), preprocess, tokenize, device)
 

@@ -161,6 +161,12 @@ def test_what_is_wrong_with_a_folder_is_said(copied: Path) -> None:
         ClipEncoder(str(copied)).encode_texts(["red"])
 
 
+def test_damaged_weights_are_said_in_words(copied: Path) -> None:
+    (copied / WEIGHTS_FILE).write_bytes(b"no tensors")
+    with pytest.raises(EncoderError, match=r"clip\.model.*cannot be loaded on cpu"):
+        ClipEncoder(str(copied), device="cpu").encode_texts(["red"])
+
+
 def test_names_that_open_clip_does_not_know_are_refused() -> None:
     with pytest.raises(EncoderError, match=r"clip\.model.*'ViT-Z-99' is neither a folder nor an architecture"):
         _ = ClipEncoder("ViT-Z-99", "openai").fingerprint
