@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES: tuple[str, ...] = ("servers", "load", "downloads")
+MODULES: tuple[str, ...] = ("kills", "storage", "servers", "load", "downloads")
 """Modules of this folder that list cases, each under the name CASES, in the order of the table."""
 
 
