@@ -116,7 +116,11 @@ def _everything(home: Home) -> dg.JobDefinition:
         )
         lines = cast(IO[str], _RunLog(context.log))
         told = Console(file=lines, width=120, color_system=None, force_terminal=False)
-        whole = run.execute(told, context.instance)
+        try:
+            whole = run.execute(told, context.instance)
+        except KeyboardInterrupt:
+            _cancel_parts(context.instance, context.run_id)
+            raise
         metadata: dict[str, Any] = {
             "assets": _counted([outcome.outcome for outcome in run.outcomes]),
             "runs": _runs(context.instance, context.run_id),
@@ -158,6 +162,13 @@ class _RunLog(TextIOBase):
 
 def _counted(outcomes: list[str]) -> dict[str, int]:
     return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+
+
+def _cancel_parts(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Record the part that an interrupt ended as cancelled; Dagster takes it for a failure, as nobody asked for it."""
+    for part in instance.get_runs(dg.RunsFilter(tags={PART_OF: run_id}), limit=1):
+        if part.tags.get("dagster/failure_reason") == "UNEXPECTED_TERMINATION":
+            instance.report_run_canceled(part, f"cancelled with run {run_id} of everything, which it is part of")
 
 
 def _runs(instance: dg.DagsterInstance, run_id: str) -> dg.TableMetadataValue:
