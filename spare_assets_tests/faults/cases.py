@@ -6,7 +6,7 @@ How cases are run and what the table looks like belongs to `matrix`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,15 @@ class Case:
         return f"{self.fault} / {self.stage} / {self.name}"
 
 
+def each_case() -> Iterator[Case]:
+    """Every case, in the order of the table. A module is imported only when its cases are wanted."""
+    for name in MODULES:
+        yield from importlib.import_module(f"{__package__}.{name}").CASES
+
+
 def all_cases() -> list[Case]:
-    """Every case, in the order of the table. Raises ValueError where two share a key."""
-    cases = [case for name in MODULES for case in importlib.import_module(f"{__package__}.{name}").CASES]
+    """Every case at once. Raises ValueError where two share a key."""
+    cases = list(each_case())
     keys = [case.key for case in cases]
     if len(set(keys)) < len(keys):
         raise ValueError(f"two cases share a key: {sorted(key for key in set(keys) if keys.count(key) > 1)}")
