@@ -136,7 +136,7 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
 
 
 def _gpu(home: Home) -> Iterator[Finding]:
-    if _has_gpu():
+    if has_gpu():
         yield Finding("GPU", "ok", "an NVIDIA driver is installed")
     elif any(isinstance(e, TransformersEngine | VllmEngine) for e in home.settings.engines.values()):
         yield Finding("GPU", "note", "none found: models run on the CPU, which is slow for the full corpora")
@@ -144,7 +144,7 @@ def _gpu(home: Home) -> Iterator[Finding]:
         yield Finding("GPU", "ok", "none found, none needed by this profile")
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     return bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia").exists()
 
 
@@ -187,7 +187,7 @@ def _clip(home: Home) -> Finding:
 
 def _training(home: Home) -> Iterator[Finding]:
     settings = home.settings
-    gpu = _has_gpu()
+    gpu = has_gpu()
     recipes = {model.recipe for model in settings.models.values() if isinstance(model, TrainedModel)}
     for name in sorted(recipes):
         recipe, subject = settings.training.recipes[name], f"recipe {name}"

@@ -209,6 +209,26 @@ def doctor(home: Home, as_json: bool) -> None:
 @main.command(
     cls=HomeCommand,
     examples=(
+        "spare plan --profile paper",
+        "spare plan --json | jq '.totals.gpu_seconds.value / 3600'",
+    ),
+)
+@_json_option(help="Print all figures as JSON, each with its origin.")
+@click.pass_obj
+def plan(home: Home, as_json: bool) -> None:
+    """Say what each stage will read, write, ask and need.
+
+    Rows, requests, tokens, bytes, hours and memory, before anything runs: from what this home holds and its forecasts,
+    else from the paper, else from assumptions, which are stated. Nothing is asked, loaded or fetched.
+    """
+    from spare_assets.cli.plan import print_plan
+
+    print_plan(home, as_json=as_json)
+
+
+@main.command(
+    cls=HomeCommand,
+    examples=(
         "spare benchmarks --profile paper",
         "spare benchmarks --profile paper --verify",
     ),
