@@ -64,9 +64,9 @@ def build(home: Home) -> list[dg.AssetsDefinition]:
             stage.note(
                 samples=assembled.rows,
                 pairs=pairs,
+                funnel=count_table(funnel_table(funnels)),
                 sources=count_table(versions),
                 frames_of_reference_percent=count_table(frame_shares(assembled.scan())),
-                funnel=count_table(funnel_table(funnels)),
                 stale_sources=dg.MetadataValue.json(
                     [key for key, steps in funnels.items() if not all(step.adds_up for step in steps)]
                 ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ _LOG_SECONDS = 10.0
 """Between two lines of progress in the run log."""
 _SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 160
+_LINE_CHARACTERS = 36
+"""Of a line in a cell: a page would break it after every word, to make room for columns that can't be broken."""
 _READ_FIRST = (
     *("question", "answer", "answers", "prediction", "reply", "caption", "kept", "score", "threshold", "reason"),
     *("check", "status", "pairs", "metric", "category", "value"),
@@ -245,18 +248,23 @@ class Stage:
         return limits
 
     def _metadata(self, staged: StagedTable, extra: Mapping[str, Any]) -> dict[str, Any]:
-        metadata: dict[str, Any] = {
-            row_count_key(self.partition): staged.rows,
-            "size_bytes": dg.MetadataValue.int(staged.path.stat().st_size),
-            "path": dg.MetadataValue.path(str(staged.path)),
-            "sample": sample_table(pl.scan_parquet(staged.path)),
-            "dagster/column_lineage": column_lineage(staged.schema),
-        }
+        """What the asset page shows, in the order that a person asks for it."""
+        metadata: dict[str, Any] = {row_count_key(self.partition): staged.rows}
         if self._limits:
             metadata["trial_limits"] = dg.MetadataValue.json(self._limits)
         if self._overrides:
             metadata["launchpad_overrides"] = dg.MetadataValue.json(self._overrides)
-        return metadata | self._notes | dict(extra)
+        told = self._notes | dict(extra)
+        # A page shows a picture as a link to open: it stands where it is seen.
+        pictures = {name: value for name, value in told.items() if _is_picture(value)}
+        about = {
+            "sample": sample_table(pl.scan_parquet(staged.path)),
+            "path": dg.MetadataValue.path(str(staged.path)),
+            "size_bytes": dg.MetadataValue.int(staged.path.stat().st_size),
+            "dagster/column_lineage": column_lineage(staged.schema),
+        }
+        # What a stage tells under one of these names holds.
+        return metadata | pictures | told | about | told
 
 
 def only_partition(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
@@ -297,6 +305,10 @@ def embedded(picture: bytes, title: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})")
 
 
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, dg.MarkdownMetadataValue) and (value.md_str or "").startswith("![")
+
+
 def count_table(rows: pl.DataFrame) -> dg.TableMetadataValue | dg.MarkdownMetadataValue:
     """A small table of counts."""
     if not rows.height:
@@ -312,8 +324,21 @@ def _cell(value: Any) -> str | int | float | bool:
         return value
     if isinstance(value, float):
         return round(value, 4)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+    text = value if isinstance(value, str) else _listed(value)
+    return _in_lines(text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…")
+
+
+def _listed(value: Any) -> str:
+    """A list or structure in a cell: pairs as a person reads them, others as JSON."""
+    if isinstance(value, list) and all(isinstance(item, dict) and {"question", "answer"} <= {*item} for item in value):
+        return "  ".join(f"{pair['question']} → {pair['answer']}" for pair in value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _in_lines(text: str) -> str:
+    """A text whose blanks break only where a line is full."""
+    lines = textwrap.wrap(text, _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+    return " ".join(line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines)
 
 
 def tally_metadata(tally: Tally) -> dict[str, Any]:
