@@ -84,6 +84,8 @@ class Stage:
         for table in self._staged:
             table.discard()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        if is_interrupt(error):
+            raise dg.DagsterExecutionInterruptedError from error
 
     @property
     def source_key(self) -> str:
@@ -213,6 +215,8 @@ class Stage:
         try:
             rebuild_catalog(self.home.catalog, self.store)
         except Exception as error:
+            if is_interrupt(error):
+                raise
             self.context.log.warning(f"{self.home.catalog} was not rebuilt: {error}")
 
     def _recorded(self, recorded: Mapping[str, str]) -> dict[str, str]:
@@ -265,6 +269,11 @@ class Stage:
         }
         # What a stage tells under one of these names holds.
         return metadata | pictures | told | about | told
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether a signal ended a DuckDB query, which raises this in place of what the signal's handler raised."""
+    return type(error) is RuntimeError and str(error) == "Query interrupted"
 
 
 def only_partition(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:

@@ -5,7 +5,6 @@ Called in a process of its own. What was done to the home is not known here.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from spare_assets.orchestration.instance import prepare_instance
 from spare_assets.settings import open_home
 from spare_assets.storage.schemas import TABLES
 from spare_assets.storage.tables import TableStore, content_hash
+from spare_assets_tests.faults.paid_for import stored_replies
 
 CLOCKS = {
     "cost_report": ("seconds", "hours", "seconds_per_kept_pair"),
@@ -71,30 +71,15 @@ def aftermath(profile: Path, path: Path, unbroken: Path) -> Aftermath:
     return found
 
 
-def stored_replies(home: Path) -> int:
-    """Replies in the ledgers, each once: of finished files, and whole lines of those still written."""
-    keys: set[tuple[str, str]] = set()
-    for path in (home / "completions").glob("*/*/*"):
-        ledger = str(path.parent)
-        if path.suffix == ".parquet" and not path.name.startswith("."):
-            answered = pl.read_parquet(path).filter(pl.col("error").is_null())
-            keys |= {(ledger, key) for key in answered["key"]}
-        elif path.suffix == ".jsonl":
-            lines = path.read_bytes().split(b"\n")[:-1]
-            keys |= {(ledger, record["key"]) for record in map(json.loads, lines) if record["error"] is None}
-    return len(keys)
-
-
-def stored_pictures(home: Path) -> int:
-    """Images that were fetched."""
-    return sum(path.is_file() and not path.name.startswith(".") for path in (home / "images").glob("*/*"))
-
-
 def left_over(home: Path, unbroken: Path) -> list[str]:
     """Paths below a home that the unbroken one has not, and what an unfinished run leaves."""
     extra = sorted(_paths(home) - _paths(unbroken))
     missing = [f"missing: {path}" for path in sorted(_paths(unbroken) - _paths(home))]
-    unfinished = [path for path in (home / "completions").rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    unfinished = [
+        path
+        for path in (home / "completions").rglob("*")
+        if path.is_file() and path.suffix not in (".parquet", ".damaged")
+    ]
     unfinished = [path for path in unfinished if path.name != "engines.jsonl"]
     unfinished += (home / "scratch").iterdir() if (home / "scratch").exists() else []
     unfinished += (home / "dagster").rglob("*.tmp*")

@@ -138,12 +138,11 @@ def gone_on_with(graph: SmallGraph, run: Run | None, selection: str | None = Non
     assert set(after.runs) <= {"SUCCESS", "FAILURE", "CANCELED"}, after.runs
     assert_gone(graph, again)
     assert not list(graph.temporary.iterdir()), "files in the system's folder for temporary ones"
-    total_replies, _ = apart(_stored, graph.unbroken)
-    asked_again = max(0, asked.replies - before.replies - (total_replies - replies))
+    asked_again = max(0, asked.replies - before.replies - (graph.needed.replies - replies))
     # Addresses without a good image are asked for at every run.
-    fetched_again = max(0, asked.pictures - before.pictures - (graph.addresses - pictures))
+    fetched_again = max(0, asked.pictures - before.pictures - (graph.needed.pictures - pictures))
     print(after, f"asked again: {asked_again} replies, {fetched_again} images", flush=True)
-    assert after.replies == total_replies
+    assert after.replies == graph.needed.replies
     return sum(after.rows_that_differ.values()) + asked_again + fetched_again
 
 
@@ -171,7 +170,7 @@ def started_for(graph: SmallGraph, run: Run | None = None) -> list[psutil.Proces
 
 
 def _stored(home: Path) -> tuple[int, int]:
-    from spare_assets_tests.faults.aftermath import stored_pictures, stored_replies
+    from spare_assets_tests.faults.paid_for import stored_pictures, stored_replies
 
     return stored_replies(home), stored_pictures(home)
 

@@ -294,10 +294,11 @@ class SmallGraph:
                 for mark in run.marks
                 if mark.event == "left"
             ]
-            record.write_text(json.dumps({"spans": spans, "addresses": self.servers.asked().pictures}))
+            asked = self.servers.asked()
+            record.write_text(json.dumps({"spans": spans, "asked": [asked.replies, asked.pictures]}))
         stored = json.loads(record.read_text())
         self.spans = [Span(*span) for span in stored["spans"]]
-        self.addresses: int = stored["addresses"]
+        self.needed = Asked(*stored["asked"])
 
     def empty(self) -> None:
         """Begin with no home at all."""
@@ -310,7 +311,7 @@ class SmallGraph:
         """
         self.empty()
         shutil.copytree(self.unbroken, self.home, symlinks=True)
-        selection = " or ".join(f"{stage}+" for stage in stages)
+        selection = f"({' or '.join(f'{stage}+' for stage in stages)}) and ({self.extent.selection})"
         apart(_forget, self.profile, self.home, selection)
         return selection
 
@@ -332,8 +333,7 @@ class SmallGraph:
 @contextmanager
 def small_graph(extent: Extent) -> Iterator[SmallGraph]:
     """A slot that no other case uses, with its unbroken run."""
-    if extent.with_models:
-        _load_libraries()
+    _load_libraries(extent.with_models)
     version = _code_version()
     root = Path(tempfile.gettempdir()) / f"spare-kills-{version}-{extent.name}"
     root.mkdir(exist_ok=True)
@@ -367,14 +367,15 @@ def _probe(port: int) -> None:
         probe.bind(("127.0.0.1", port))
 
 
-def _load_libraries() -> None:
+def _load_libraries(of_models: bool) -> None:
     """Load what every run would load for itself, as long as it starts no threads."""
     import dagster  # noqa: F401
 
-    from spare_assets.clip.torchvision_shim import install
+    if of_models:
+        from spare_assets.clip.torchvision_shim import install
 
-    install()
-    import open_clip  # noqa: F401
+        install()
+        import open_clip  # noqa: F401
 
     threaded = {"polars", "duckdb", "pyarrow"} & set(sys.modules)
     assert not threaded, f"{threaded} must not be loaded before a fork"
