@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES: tuple[str, ...] = ("kills", "storage", "servers", "load", "downloads")
+MODULES: tuple[str, ...] = (
+    *("kills", "ui_cancels", "storage", "servers", "load", "downloads"),
+    *("texts", "fuzzing", "weights", "secrets_kept", "network"),
+)
 """Modules of this folder that list cases, each under the name CASES, in the order of the table."""
 
 
