@@ -186,11 +186,22 @@ def test_a_check_that_drops_another_share_than_before_warns(finished: Home, inst
     assert find(finished, instance, *steady).metadata["dropped"] == 400, "another source's runs are not its own"
 
 
-@pytest.mark.parametrize("table", ["captions", "qa_pairs", "deduplicated_pairs", "images", "spare_dataset"])
-def test_ids_that_stand_twice_are_an_error(copied: Home, instance: dg.DagsterInstance, table: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "table"),
+    [
+        ("captions", "captions"),
+        ("qa_pairs", "spatial_captions"),
+        ("qa_pairs", "qa_pairs"),
+        ("rejected_pairs", "deduplicated_pairs"),
+        ("rejected_pairs", "rejected_pairs"),
+        ("images", "images"),
+        ("spare_dataset", "spare_dataset"),
+    ],
+)
+def test_ids_that_stand_twice_are_an_error(copied: Home, instance: dg.DagsterInstance, stage: str, table: str) -> None:
     rows = rows_of(copied, table)
     rewrite(copied, table, rows, rows.head(1))
-    told = find(copied, instance, table, "unique_ids")
+    told = find(copied, instance, stage, "unique_ids")
     assert (told.passed, told.severity) == (False, ERROR)
     assert str(rows[TABLES[table].key[0]][0]) in (told.words or "")
 
@@ -199,7 +210,7 @@ def test_a_pairs_id_is_its_own_wherever_it_stands(copied: Home, instance: dg.Dag
     rows = rows_of(copied, "grounding_verdicts")
     first = rows["pair_id"][0]
     rewrite(copied, "grounding_verdicts", rows.with_columns(pair_id=pl.lit(first)))
-    told = find(copied, instance, "grounded_pairs", "unique_ids")
+    told = find(copied, instance, "rejected_pairs", "unique_ids")
     assert not told.passed and told.metadata["table"] == "grounding_verdicts"
     assert told.metadata["double_ids"] == 1
 
@@ -236,7 +247,7 @@ def test_an_error_that_does_not_block_is_told_and_stops_nothing(copied: Home, mo
     from spare_assets.orchestration import sanity_checks
 
     monkeypatch.setattr(sanity_checks, "_double", lambda rows, columns: pl.DataFrame({"id": ["one"], "len": [2]}))
-    run = Materialization(copied, "grounded_pairs or grounding_verdicts or rejected_pairs", ("docci",))
+    run = Materialization(copied, "qa_pairs or generation_outcomes or question_embeddings", ("docci",))
     assert not run.execute()
     assert {problem.check for problem in run.problems} == {"unique_ids"}
     assert [outcome.outcome for outcome in run.outcomes] == ["materialized"] * 3
