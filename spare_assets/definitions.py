@@ -13,7 +13,7 @@ from spare_assets.benchmarks import assets as benchmarks
 from spare_assets.captions import assets as captions
 from spare_assets.clip import assets as clip
 from spare_assets.dataset import assets as dataset
-from spare_assets.orchestration import conservation_checks, jobs, sanity_checks, source_sensor, table_checks
+from spare_assets.orchestration import conservation_checks, executors, jobs, sanity_checks, source_sensor, table_checks
 from spare_assets.orchestration.resources import Engines, clip_encoder, scored_models
 from spare_assets.orchestration.tables import ParquetTables, owned
 from spare_assets.publication import assets as publication
@@ -66,8 +66,7 @@ def build_defs(
             "scored_models": scored_models(opened),
             **(resource_overrides or {}),
         },
-        # A model is loaded once for all that a run asks of it, and a step starts in no time.
-        executor=executor or dg.in_process_executor,
+        executor=executor or executors.executor(opened),
     )
 
 

@@ -7,6 +7,7 @@ meaning. Nothing here imports Dagster or a model library, and nothing here touch
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from spare_assets.storage.durability import write_whole
 
@@ -92,6 +94,23 @@ class SourceSettings(Strict):
         return self
 
 
+class RayWorkers(Strict):
+    """Workers on a Ray cluster that answer instead of this process (optional extra `ray`)."""
+
+    workers: int = Field(ge=1, description="Workers, each holding the engine once.")
+    cpus_per_worker: float = Field(1.0, gt=0, description="Processors that Ray sets aside for a worker.")
+    gpus_per_worker: float = Field(
+        0.0, ge=0, description="GPUs that Ray sets aside for a worker; for vLLM its `tensor_parallel_size`."
+    )
+    address: str | None = Field(
+        None, description="Address of the cluster; that of RAY_ADDRESS when absent, else a Ray on this machine."
+    )
+    restarts: int = Field(3, ge=0, description="Workers that may die during a stage, each replaced by a new one.")
+
+
+_RAY = Field(None, description="Workers on a Ray cluster that answer instead of this process.")
+
+
 class RuleBasedEngine(Strict):
     """The grammar over the relation taxonomy: no model, no download."""
 
@@ -114,6 +133,7 @@ class RuleBasedEngine(Strict):
         description="What counts as spatial: any keyword of the taxonomy; what the grammar can read; of that, "
         "directions alone.",
     )
+    ray: RayWorkers | None = _RAY
 
 
 class TransformersEngine(Strict):
@@ -135,6 +155,7 @@ class TransformersEngine(Strict):
     adapter: str | None = Field(None, description="Folder of a LoRA adapter to put on the model.")
     min_pixels: int | None = Field(None, ge=1, description="Smaller pictures are enlarged to this many pixels.")
     max_pixels: int | None = Field(None, ge=1, description="Larger pictures are reduced to this many pixels.")
+    ray: RayWorkers | None = _RAY
 
 
 class OpenAIEngine(Strict):
@@ -176,6 +197,7 @@ class VllmEngine(Strict):
         None, description="Longest prompt and reply together, in tokens; the model's own when absent."
     )
     window: int = Field(4096, ge=1, description="Requests handed to vLLM at once.")
+    ray: RayWorkers | None = _RAY
 
 
 EngineSettings = Annotated[
@@ -450,6 +472,7 @@ class ScoringSettings(Strict):
         None, description="System message for models not trained here; the chat template's own when absent."
     )
     prompts: str | None = Field(None, description="Folder of prompt files that replaces prompts/benchmarks.")
+    ray: RayWorkers | None = _RAY
     bootstrap_draws: int = Field(2000, ge=100, description="Draws behind each interval and p-value.")
 
 
@@ -644,6 +667,32 @@ class SanitySettings(Strict):
     minimum_rows: int = Field(100, ge=1, description="Shares of fewer rows are shown, and not judged.")
 
 
+class ExecutionSettings(Strict):
+    """Where the steps of a run work, when the UI, a sensor or `dagster` launches it.
+
+    `spare materialize` runs all steps in its own process, whatever is said here.
+    """
+
+    executor: Literal["in_process", "multiprocess", "ray"] = Field(
+        "in_process",
+        description="All steps in one process, which loads a model once; each in a process of its own on this machine; "
+        "or each as a job on a Ray cluster (optional extra `ray`).",
+    )
+    max_concurrent: int | None = Field(
+        None, ge=1, description="`multiprocess`: steps at once; as many as there are processors when absent."
+    )
+    address: str | None = Field(
+        None,
+        description="`ray`: address of the cluster's job server, http://host:8265; that of RAY_ADDRESS when absent.",
+    )
+    cpus_per_step: float = Field(1.0, ge=0, description="`ray`: processors that Ray sets aside for a step.")
+    gpus_per_step: float = Field(
+        0.0,
+        ge=0,
+        description="`ray`: GPUs that Ray sets aside for a step, whatever it does; a share lets steps share one.",
+    )
+
+
 class Settings(Strict):
     """Everything a profile decides."""
 
@@ -678,6 +727,7 @@ class Settings(Strict):
     review: ReviewSettings = ReviewSettings()
     publication: PublicationSettings = PublicationSettings()
     exports: ExportSettings = ExportSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
     sanity: SanitySettings = SanitySettings()
 
@@ -749,8 +799,9 @@ def profile_path(profile: str) -> Path:
     path = Path(profile).expanduser()
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.resolve()
+    missing = f"no file {path.absolute()}; " if path.suffix in {".yaml", ".yml"} else ""
     raise SettingsError(
-        f"unknown profile {profile!r}: use one of {', '.join(available_profiles())}, "
+        f"unknown profile {profile!r}: {missing}use one of {', '.join(available_profiles())}, "
         f"or the path of a .yaml file ({PROFILE_VARIABLE} or --profile)"
     )
 
@@ -775,10 +826,20 @@ def load_settings(profile: str) -> Settings:
         raise SettingsError(f"{path}: {error}") from error
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {item['msg']}" for item in error.errors()
+            f"  {'.'.join(str(part) for part in item['loc']) or 'profile'}: {_in_words(item)}"
+            for item in error.errors()
         ]
         raise SettingsError("\n".join([f"{path}: settings that do not fit:", *lines])) from error
     return settings
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """What is wrong with a setting; of a name that is none, the nearest that is one."""
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    known = {name for section in Strict.__subclasses__() for name in section.model_fields}
+    near = difflib.get_close_matches(str(error["loc"][-1]), known)
+    return "no such setting" + (f"; did you mean {' or '.join(near)}?" if near else "; docs/settings.md lists all")
 
 
 def _beside(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:

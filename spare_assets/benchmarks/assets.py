@@ -72,7 +72,7 @@ def build(home: Home, models: dg.PartitionsDefinition[str]) -> list[dg.AssetsDef
         declared = settings.benchmarks.get(key)
         asked_by = {
             "benchmark": None if declared is None else declared.model_dump(mode="json"),
-            "scoring": scoring.model_dump(mode="json", exclude={"device", "batch_size", "prompts"}),
+            "scoring": scoring.model_dump(mode="json", exclude={"device", "batch_size", "prompts", "ray"}),
             # By dialect, not by model: adding a seed makes no other one stale.
             "dialects": sorted(dialect.fingerprint for dialect in loaded.values()),
         }

@@ -29,6 +29,7 @@ def scored_model(record: Mapping[str, Any], settings: Settings) -> EngineSetting
         batch_size=scoring.batch_size,
         min_pixels=low,
         max_pixels=high,
+        ray=scoring.ray,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from spare_assets import settings as profile
@@ -13,6 +14,12 @@ def build_engine(name: str, settings: profile.EngineSettings, cache: Path | None
 
     `cache` is a JSON file that remembers hashes of weight files.
     """
+    if not isinstance(settings, profile.OpenAIEngine) and settings.ray is not None:
+        from spare_assets.engines.ray_engine import RayEngine
+
+        return RayEngine(
+            settings.ray, partial(build_engine, name, settings.model_copy(update={"ray": None}), cache), name
+        )
     match settings:
         case profile.RuleBasedEngine():
             from spare_assets.engines.rule_based import RuleBasedEngine
