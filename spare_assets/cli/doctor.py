@@ -1,4 +1,4 @@
-"""`spare doctor`: what a profile needs to run here, what is missing, and how to get it. Nothing is loaded."""
+"""`spare doctor`: what a profile needs to run here, what is missing, and how to get it. No model is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spare_assets.captions.files import source_files
+from spare_assets.captions.files import SourceFile, source_files
+from spare_assets.captions.generic_table import table_rows
 from spare_assets.captions.records import SourceError
 from spare_assets.sandbox import SANDBOX_CLIP, SANDBOX_VLM
 from spare_assets.settings import (
@@ -40,6 +41,7 @@ Verdict = Literal["ok", "note", "missing"]
 _STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 _LOW_DISK_BYTES = 20 * 10**9
 _SANDBOX_DISK_BYTES = 10**9
+_LOOKED_INTO_BYTES = 50 * 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,12 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
     try:
         found = source_files(key, source, home)
         size = sum(file.path.stat().st_size for file in found)
-        yield Finding(f"source {key}", "ok", f"{len(found)} files, {size / 1e6:,.1f} MB")
+        if source.format == "table":
+            _check_columns(found, source)
+        files = "1 file" if len(found) == 1 else f"{len(found)} files"
+        yield Finding(
+            f"source {key}", "ok", f"{files}, {f'{size / 1e6:,.1f} MB' if size >= 1e6 else f'{size:,} bytes'}"
+        )
     except SourceError as error:
         yield Finding(f"source {key}", "missing", str(error))
     for image_set, folder in source.image_folders.items():
@@ -135,6 +142,13 @@ def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:
         yield Finding(f"images {key}", "note", f"neither sources.{key}.image_folders nor download_images is set")
 
 
+def _check_columns(files: list[SourceFile], source: SourceSettings) -> None:
+    """Raises SourceError where a table lacks a column that the settings name, told by its header or first row."""
+    for file in files:
+        if file.path.stat().st_size <= _LOOKED_INTO_BYTES or file.path.suffix != ".json":  # JSON is read as a whole
+            next(table_rows(file, source), None)
+
+
 def _gpu(home: Home) -> Iterator[Finding]:
     if has_gpu():
         yield Finding("GPU", "ok", "an NVIDIA driver is installed")
@@ -145,6 +159,7 @@ def _gpu(home: Home) -> Iterator[Finding]:
 
 
 def has_gpu() -> bool:
+    """Whether an NVIDIA driver is installed."""
     return bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia").exists()
 
 

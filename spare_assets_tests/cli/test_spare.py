@@ -96,6 +96,7 @@ def test_bad_rows_are_set_aside_and_good_ones_go_on(table_profile: Callable[...,
     assert store.rows("spatial_pairs", "mine") > 0
     quarantined = store.scan("quarantined_captions", "mine").collect()
     assert quarantined["line"].to_list() == [6, 10, 21]
+    assert "mine: 3 not read, first captions.jsonl, line 6: " in plain(result)
     assert all(len(raw) <= 10_000 for raw in quarantined["raw"])
 
 
@@ -131,6 +132,11 @@ def test_files_that_cannot_be_a_source(
     assert result.exit_code == 1
     assert expected in plain(result)
     assert "sources.mine." in plain(result), "the setting is named"
+    assert "nothing is materialized yet" not in result.output, "the failure is the news"
+    doctor = spare("doctor", "--profile", tmp_path / "mine.yaml", "--home", tmp_path / "home", "--json")
+    found = {finding["subject"]: finding for finding in json.loads(doctor.output)}
+    assert found["source mine"]["verdict"] == "missing", "told before a run"
+    assert expected in found["source mine"]["detail"]
 
 
 def test_missing_image_folder_is_told_and_stops_nothing(table_profile: Callable[..., Path], tmp_path: Path) -> None:
@@ -138,7 +144,9 @@ def test_missing_image_folder_is_told_and_stops_nothing(table_profile: Callable[
     (tmp_path / "captions.jsonl").write_text(json.dumps(row) + "\n")
     columns = {"caption": "text", "image": "photo"}
     profile = table_profile(source={"columns": columns, "image_folders": {"default": "no-such-folder"}})
-    assert materialize(profile).exit_code == 0
+    result = materialize(profile)
+    assert result.exit_code == 0
+    assert "mine: 1 of 1 images can't be used, first mine:a.jpg: " in plain(result)
     image = TableStore(tmp_path / "home" / "tables").scan("images", "mine").collect().row(0, named=True)
     assert image["status"] == "missing"
     assert "no-such-folder" in image["detail"]
@@ -208,3 +216,6 @@ def test_status_before_anything_is_there(tmp_path: Path) -> None:
     result = spare("status", "--profile", "sandbox", "--home", tmp_path / "home")
     assert "nothing is materialized yet" in plain(result)
     assert not (tmp_path / "home").exists(), "looking creates nothing"
+    open_home("docci", tmp_path / "holidays").claim()
+    result = spare("status", "--profile", "sandbox", "--home", tmp_path / "home")
+    assert "Homes beside it: holidays; --profile chooses one" in plain(result)
