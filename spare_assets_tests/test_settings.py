@@ -39,6 +39,10 @@ def test_the_paper_profile_holds_the_papers_numbers() -> None:
 
 
 def test_unknown_profile_lists_what_exists() -> None:
+    with pytest.raises(
+        SettingsError, match=rf"unknown profile 'papr.yaml': no file {Path.cwd()}/papr.yaml; use one of"
+    ):
+        load_settings("papr.yaml")
     with pytest.raises(SettingsError, match="unknown profile 'papr': use one of docci, paper, sandbox"):
         load_settings("papr")
 
@@ -53,7 +57,12 @@ def sandbox_with(tmp_path: Path, **changes: object) -> str:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clip": {"modle": "x"}}, r"clip\.modle: Extra inputs"),
+        ({"clip": {"modle": "x"}}, r"clip\.modle: no such setting; did you mean .*model"),
+        (
+            {"sources": {"t": {"format": "table", "column": {}}}},
+            r"sources\.t\.column: no such setting; did you mean columns",
+        ),
+        ({"clip": {"qqqq": 1}}, r"clip\.qqqq: no such setting; docs/settings.md"),
         ({"quality": {"verification_engine": "nobody"}}, "names 'nobody', which `engines` does not declare"),
         ({"sources": {"Bad Key": {"format": "docci", "files": ["x"]}}}, "source key 'Bad Key'"),
         ({"sources": {"t": {"format": "table", "files": ["x.csv"]}}}, "needs `columns: {caption"),
