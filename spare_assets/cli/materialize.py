@@ -174,7 +174,8 @@ class Materialization:
         job = self.defs.resolve_implicit_global_asset_job_def()
         selected = {key.path[-1] for key in keys}
         run_id = str(uuid.uuid4())
-        instance.add_event_listener(run_id, lambda entry: _show(display, entry.dagster_event))
+        stages = self._ops(keys)
+        instance.add_event_listener(run_id, lambda entry: _show(display, stages, entry.dagster_event))
         with living_run(self.home, run_id):
             result = job.execute_in_process(
                 run_id=run_id,
@@ -357,8 +358,9 @@ def _problems(result: dg.ExecuteInProcessResult, partition: str | None) -> list[
     return problems
 
 
-def _show(display: Display, event: dg.DagsterEvent | None) -> None:
-    if event is not None and event.step_key is not None:
+def _show(display: Display, stages: set[str], event: dg.DagsterEvent | None) -> None:
+    """Show what becomes of a run's stages; steps that check their tables are no stages."""
+    if event is not None and event.step_key in stages:
         if event.is_step_start:
             display.stage_started(event.step_key)
         elif event.is_step_failure:

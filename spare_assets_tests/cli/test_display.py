@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 
+import dagster as dg
 from rich.console import Console
 
 from spare_assets.cli.display import Display
+from spare_assets.cli.materialize import _show
 from spare_assets.progress import Beat
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7]|38;[25])[0-9;]*m")
@@ -104,3 +106,11 @@ def test_names_are_not_markup() -> None:
                 drawn(display)
         assert "[red]a[/red]" in shown(console)
         assert "[blink]c[/blink]" in shown(console)
+
+
+def test_steps_that_check_tables_are_no_stages() -> None:
+    with Display(terminal(), stages=1) as display:
+        display.run("over all", 1)
+        for step in ("captions", "captions_checks"):
+            _show(display, {"captions"}, dg.DagsterEvent("STEP_START", "job", step_key=step))
+        assert "asset 1 of 1" in drawn(display)
