@@ -22,11 +22,10 @@ import polars as pl
 from spare_assets.analyses import plan_figures as known
 from spare_assets.analyses.forecast import FILTER, GENERATION
 from spare_assets.analyses.plan_figures import Figure, known_total, product, remaining, total
-from spare_assets.analyses.plan_ledger import LedgerReading, Replies
+from spare_assets.analyses.plan_ledger import LedgerReading, Replies, engine_here
 from spare_assets.benchmarks.image_files import checkable, record_rows
 from spare_assets.captions.records import SourceError
 from spare_assets.captions.source_size import SourceSize, source_size
-from spare_assets.engines.build import build_engine
 from spare_assets.quality.verdicts import CHECKS
 from spare_assets.sandbox import SANDBOX_CLIP, SANDBOX_VLM
 from spare_assets.settings import (
@@ -533,7 +532,7 @@ class _Planner:
         }[stage]
 
     def _analyst(self, engine: str) -> Analyst:
-        made = build_engine(engine, self.settings.engines[engine])
+        made = engine_here(engine, self.settings.engines[engine])
         return analyst(engine, made, self.settings, self.prompts)
 
     def _replies(self, task: str, owner: str, engine: str) -> Replies:

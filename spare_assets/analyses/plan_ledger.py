@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from spare_assets.engines.build import build_engine
-from spare_assets.engines.chat import RequestKeys
+from spare_assets.engines.chat import ChatEngine, RequestKeys
 from spare_assets.quality.spatial_verification import pair_question, sample_question
 from spare_assets.settings import EngineSettings, OpenAIEngine, RuleBasedEngine
 from spare_assets.storage.ledger import CompletionLedger, engine_names
@@ -67,6 +67,11 @@ class Questions:
     note: str = ""
 
 
+def engine_here(name: str, engine: EngineSettings) -> ChatEngine:
+    """The engine of this process, also where workers elsewhere are to answer: requests and fingerprint are the same."""
+    return build_engine(name, engine.model_copy(update={"ray": None}))
+
+
 class LedgerReading:
     """The ledger of a home, each task and owner read once."""
 
@@ -78,7 +83,7 @@ class LedgerReading:
     def model(self, name: str, engine: EngineSettings) -> str | None:
         """The fingerprint of an engine. Of one whose weights decide it, that under which it was last asked."""
         if isinstance(engine, RuleBasedEngine | OpenAIEngine):
-            return build_engine(name, engine).fingerprint
+            return engine_here(name, engine).fingerprint
         return next((model for model, asked in reversed(self._names.items()) if asked == name), None)
 
     def replies(self, task: str, owner: str, model: str | None) -> Replies:
