@@ -19,7 +19,7 @@ from pathlib import Path
 from spare_assets_tests.faults.cases import Case, Outcome
 
 FAULT = "any bytes at a reader"
-SHORT_INPUTS = 250
+SHORT_INPUTS = 150
 LONGEST_BYTES = 4096
 HUNG_SECONDS = 20
 _FRAGMENTS = (
@@ -94,17 +94,17 @@ def _cases() -> Iterator[Case]:
 
 
 FULL = (
-    ("DOCCI lines", "captions", 100_000),
-    ("Localized Narratives lines", "captions", 100_000),
-    ("PixMo-Cap Parquet", "captions", 50_000),
-    ("tables", "captions", 150_000),
-    ("replies", "qa_pairs", 350_000),
-    ("replies to benchmarks", "benchmarks", 150_000),
-    ("benchmark records", "benchmarks", 40_000),
-    ("question files", "analyses", 100_000),
-    ("verdict files", "review", 60_000),
-    ("ledger lines", "ledger", 40_000),
-    ("profile", "settings", 30_000),
+    ("DOCCI lines", "captions", 30_000),
+    ("Localized Narratives lines", "captions", 30_000),
+    ("PixMo-Cap Parquet", "captions", 20_000),
+    ("tables", "captions", 60_000),
+    ("replies", "qa_pairs", 450_000),
+    ("replies to benchmarks", "benchmarks", 350_000),
+    ("benchmark records", "benchmarks", 10_000),
+    ("question files", "analyses", 40_000),
+    ("verdict files", "review", 20_000),
+    ("ledger lines", "ledger", 8_000),
+    ("profile", "settings", 10_000),
 )
 """Targets, the stage each belongs to, and inputs of the full form."""
 

@@ -65,7 +65,7 @@ IMAGES = (
         "ok.png",
     ),
 )
-SHORT = "+parquet_export"
+SHORT = "+parquet_export or rejected_pairs"
 _LONG = "left of the plate " * 60_000
 _SAFE_NAME = re.compile(r"[\w.=@+-]+", re.ASCII)
 
