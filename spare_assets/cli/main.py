@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import partial
 
@@ -167,6 +168,8 @@ def ui(ctx: click.Context, host: str, port: int) -> None:
     sys.stdout.flush()
     # Dagster looks for a dagster.yaml in the working directory and warns of the one in a checkout.
     os.chdir(home.dagster)
+    # A shell that starts it in the background of a script has SIGINT ignored, and all of Dagster's processes with it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", workspace, "-h", host, "-p", str(port)]
     os.execv(sys.executable, command)
 
