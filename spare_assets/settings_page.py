@@ -89,7 +89,9 @@ def sections() -> list[Section]:
     """All sections of a profile, in the order of their places; a type that stands in several places comes once."""
     found: dict[type[BaseModel], Section] = {}
     for model, place, kind in _walk(Settings, "", None):
-        found.setdefault(model, Section(model, kind=kind)).places.append(place)
+        places = found.setdefault(model, Section(model, kind=kind)).places
+        if place not in places:  # several types of one place may hold it
+            places.append(place)
     return list(found.values())
 
 
