@@ -189,11 +189,11 @@ CASES = [
             name,
             partial(killed_at, name),
             short=name == "inside a ledger line",
-            limit_s=600,
+            limit_s=1800,
         )
         for name, point in POINTS.items()
     ),
-    Case("kill -9 at a named point", "spatial_captions", "again while taken up", killed_twice, limit_s=600),
+    Case("kill -9 at a named point", "spatial_captions", "again while taken up", killed_twice, limit_s=1800),
     *(
         Case(
             "kill -9 at a random moment",
@@ -210,7 +210,7 @@ CASES = [
             "any",
             f"from nothing, {seed}",
             partial(at_a_random_moment, signal.SIGKILL, seed, WHOLE.name),
-            limit_s=600,
+            limit_s=1800,
         )
         for seed in range(12)
     ),
@@ -227,7 +227,7 @@ CASES = [
             stage,
             "from the stage on",
             partial(at_random_moments, signal.SIGTERM, stage, 1),
-            limit_s=900,
+            limit_s=1800,
         )
         for stage in (
             "captions",
@@ -244,7 +244,7 @@ CASES = [
             "any",
             f"from nothing, {seed}",
             partial(at_a_random_moment, signal.SIGTERM, seed, WHOLE.name),
-            limit_s=600,
+            limit_s=1800,
         )
         for seed in range(4)
     ),

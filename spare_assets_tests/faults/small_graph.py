@@ -33,8 +33,8 @@ from spare_assets_tests.faults import fault_points
 _FORK = multiprocessing.get_context("fork")
 _SLOTS = 8
 _FIRST_PORT, _PORT_STEPS = 20_000, 700
-_LIMIT_SECONDS = 240.0
-_LAST = 3_000
+_LIMIT_SECONDS = 600.0
+_LAST = 1_000
 _Result = TypeVar("_Result")
 
 

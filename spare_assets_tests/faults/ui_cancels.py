@@ -173,5 +173,5 @@ def first_replies(folder: Path) -> Outcome:
 _FAULT = "cancel in the UI"
 CASES = [
     Case(_FAULT, "spatial_captions", "in its replies", first_replies, short=True, limit_s=400),
-    Case(_FAULT, "images, generation_ablation", "in downloads and replies", downloads_and_replies, limit_s=900),
+    Case(_FAULT, "images, generation_ablation", "in downloads and replies", downloads_and_replies, limit_s=1800),
 ]
