@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "spare_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MODEL_LIBRARIES = {"torch", "transformers", "open_clip", "torchvision", "vllm", "timm", "peft"}
+MODEL_LIBRARIES = {"torch", "transformers", "open_clip", "torchvision", "vllm", "timm", "peft", "ray"}
 
 
 def imports(path: Path, *, only_top_level: bool = False) -> Iterator[str]:
