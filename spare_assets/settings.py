@@ -15,9 +15,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from spare_assets.storage.durability import write_whole
@@ -45,6 +46,20 @@ class Strict(BaseModel):
     """A settings section: unknown keys are refused, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _without_secrets(address: str) -> str:
+    """An address as tables and messages may show it."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise ValueError("not an address") from None
+    if parts.username or parts.password or parts.query:
+        raise ValueError("no user, password or query in an address; a key goes into an environment variable")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_without_secrets)]
 
 
 class SceneSettings(Strict):
@@ -164,7 +179,7 @@ class OpenAIEngine(Strict):
     kind: Literal["openai"] = Field("openai", description="A server.")
     model: str = Field(description="Model name the server knows.")
     revision: str | None = Field(None, description="Declared revision; part of the ledger key. The URL is not.")
-    base_url: str = Field("http://127.0.0.1:8000/v1", description="Root of the API, ending in /v1.")
+    base_url: Address = Field("http://127.0.0.1:8000/v1", description="Root of the API, ending in /v1.")
     api_key_variable: str | None = Field(
         "OPENAI_API_KEY", description="Environment variable holding the key; never stored or logged."
     )
@@ -609,7 +624,7 @@ class PublicationSettings(Strict):
     token_variable: str = Field(
         "HF_TOKEN", description="Environment variable holding the hub's token; never stored or logged."
     )
-    endpoint: str | None = Field(
+    endpoint: Address | None = Field(
         None, pattern=r"^https?://", description="Address of another hub than the public one (or HF_ENDPOINT)."
     )
 

@@ -74,6 +74,18 @@ def test_wrong_settings_are_named(tmp_path: Path, changes: dict[str, object], me
     assert "mine.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://me:pw@host/v1", "https://pw@host/v1", "http://h/v1?key=pw", "http://[pw/v1"])
+def test_an_address_with_a_secret_in_it_is_refused_without_showing_it(tmp_path: Path, url: str) -> None:
+    engine = {"kind": "openai", "model": "m", "base_url": url}
+    for changes, place in (
+        ({"engines": {"analyst": engine}}, r"engines\.analyst\.openai\.base_url"),
+        ({"publication": {"endpoint": url}}, r"publication\.endpoint"),
+    ):
+        with pytest.raises(SettingsError, match=place) as caught:
+            load_settings(sandbox_with(tmp_path, **changes))
+        assert "pw" not in str(caught.value)
+
+
 def test_broken_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("sources: [")

