@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEASURED = ("base", "endpoint", "trained")
-_STRIPS = {"Spatial benchmarks": (*SPATIAL_COLUMNS, AVERAGE), "General benchmarks": tuple(GENERAL_COLUMNS)}
+# Of nine columns side by side a page would show six.
+_STRIPS = {
+    "Spatial benchmarks": (*SPATIAL_COLUMNS, AVERAGE),
+    "General benchmarks": tuple(column for column in GENERAL_COLUMNS if not column.startswith("mme_")),
+    "MME": tuple(column for column in GENERAL_COLUMNS if column.startswith("mme_")),
+}
 _COLOURS = dict(zip(("trained on pairs", "trained on captions", "released", "endpoint"), SERIES, strict=False))
 _DOTTED = (0, (1, 2))
 _MOST_LINES = 40
@@ -46,8 +51,7 @@ def leaderboard_picture(rows: Sequence[LeaderboardRow]) -> bytes:
         next((row for row in rows if row.kind == "random"), None),
         len(lines) - len(drawn),
     )
-    # The first is as wide as the page shows without scrolling.
-    for dots_per_inch in (80, 60, 40):
+    for dots_per_inch in (110, 80, 60, 40):
         picture = board.png(dots_per_inch)
         if len(picture) <= MOST_BYTES:
             break
@@ -93,8 +97,9 @@ class _Board:
         self._legend(figure)
         stored = io.BytesIO()
         figure.savefig(stored, format="png")
-        # Few colours are drawn: a palette holds them in a third of the bytes.
-        palette = Image.open(stored).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        # Few colours are drawn: a palette holds them in a third of the bytes, the rarest too.
+        drawn = Image.open(stored).convert("RGB")
+        palette = drawn.quantize(96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         stored = io.BytesIO()
         palette.save(stored, format="PNG", optimize=True)
         return stored.getvalue()
