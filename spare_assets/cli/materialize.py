@@ -271,7 +271,10 @@ class Materialization:
         try:
             chosen = dg.AssetSelection.from_string(_BARE_NAME.sub(r'key:"\1"', selection)).resolve(graph)
         except Exception as error:
-            raise SettingsError(f"--select {selection!r}: {error}") from error
+            raise SettingsError(
+                f"--select {selection!r} can't be read ({error}): join names with `or`, as in 'captions or images'; "
+                "`captions+` is with all that follows, `+captions` with all before"
+            ) from error
         if not chosen:
             raise SettingsError(f"--select {selection!r} matches no asset")
         return {key for assets in graph.assets_defs if assets.keys & chosen for key in assets.keys}

@@ -70,7 +70,7 @@ def checks(home: Home) -> Iterator[TableCheck]:
         "Share of captions that the pre-filter drops, against the paper's corpus of this format. Table 1, from Size to "
         f"Filtered: DOCCI {PAPER_DROPPED['docci']:.0%}, Localized Narratives "
         f"{PAPER_DROPPED['localized_narratives']:.0%}, PixMo-Cap {PAPER_DROPPED['pixmo_cap']:.0%}; it also holds what "
-        f"later steps lost. Warns beyond {settings.prefilter_tolerance:.0%} points either way. Other formats, trials "
+        f"later steps lost. Warns beyond {_points(settings.prefilter_tolerance)} either way. Other formats, trials "
         "and rendered sources are shown, not judged.",
         sanity.prefilter_drop,
     )
@@ -78,7 +78,7 @@ def checks(home: Home) -> Iterator[TableCheck]:
         "dataset_statistics",
         "prefilter_drop",
         "Share of all captions that the pre-filter drops. The paper's corpora together: ~65 % in its text (3.2.1), "
-        f"71 % by its Table 1. Warns when it lies more than {settings.prefilter_tolerance:.0%} points outside. "
+        f"71 % by its Table 1. Warns when it lies more than {_points(settings.prefilter_tolerance)} outside. "
         "Judged only when the dataset is those three corpora in full.",
         sanity.prefilter_drop_in_all,
     )
@@ -87,7 +87,7 @@ def checks(home: Home) -> Iterator[TableCheck]:
             table,
             "drop_share_steady",
             f"Warns when the share of pairs that check `{check}` drops moved by more than "
-            f"{settings.drop_share_change:.0%} points since the last run of this source. After a change of cut-off, "
+            f"{_points(settings.drop_share_change)} since the last run of this source. After a change of cut-off, "
             "engine or corpus that may be what you wanted.",
             sanity.drop_share_steady,
         )
@@ -212,7 +212,7 @@ class _Sanity:
             abs(share - before) > allowed,
             min(read, read_before),
             f"{share:.1%} of {read:,} pairs were dropped, {before:.1%} of {read_before:,} in the run before: more than "
-            f"{allowed:.0%} points apart. Compare settings, engine and corpus; `dropped_because` has the reasons",
+            f"{_points(allowed)} apart. Compare settings, engine and corpus; `dropped_because` has the reasons",
             metadata,
         )
 
@@ -233,6 +233,11 @@ class _Sanity:
         if wrong and rows < enough:
             return Finding(True, f"not judged below {enough:,} rows: {words}", metadata, dg.AssetCheckSeverity.WARN)
         return Finding(not wrong, words if wrong else None, metadata, dg.AssetCheckSeverity.WARN)
+
+
+def _points(share: float) -> str:
+    """A distance between two shares, in words."""
+    return f"{100 * share:g} percentage points"
 
 
 def _unique_in(table: str) -> list[str]:

@@ -50,8 +50,8 @@ def build(home: Home, job: Any) -> dg.SensorDefinition:
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Watches the caption files and image folders of every source. A file that is new or changed, and "
-        "then stood still from one tick to the next, requests `dataset_of_one_source` for its source, once. Turned on "
-        "for the first time it requests only sources whose captions are older than their files, or absent.",
+        "then stood still from one tick to the next, requests the job dataset_of_one_source for its source, once. "
+        "Turned on for the first time it requests only sources whose captions are older than their files, or absent.",
     )
     def source_files_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = _remembered(context.cursor)

@@ -88,5 +88,8 @@ def _result(check: TableCheck, occasion: Occasion) -> dg.AssetCheckResult:
         passed=finding.passed,
         severity=finding.severity,
         description=finding.words,
-        metadata=dict(finding.metadata),
+        # Shares are for people: seventeen digits hide what they say.
+        metadata={
+            name: round(value, 4) if isinstance(value, float) else value for name, value in finding.metadata.items()
+        },
     )

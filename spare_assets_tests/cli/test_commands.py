@@ -149,6 +149,12 @@ def test_a_misspelt_asset_is_guessed(where: tuple[str, ...]) -> None:
     assert "no asset is called 'aligned_piars'; did you mean aligned_pairs" in result.stderr
 
 
+def test_a_selection_that_cannot_be_read_says_how_to_join_names(where: tuple[str, ...]) -> None:
+    result = spare("materialize", "--select", "captions,images", *where)
+    assert result.exit_code == USAGE
+    assert "join names with `or`" in result.stderr
+
+
 def test_a_port_in_use_names_one_that_is_free(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
