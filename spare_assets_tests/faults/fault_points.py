@@ -13,8 +13,19 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-Mark = Callable[[str, str, str], None]
-Die = Callable[[], None]
+
+class Die:
+    """Kills this process, after damage where there is any; a no-op outside the stage."""
+
+    def __init__(self, stage: str, mark: Callable[..., None]) -> None:
+        self.inside = not stage
+        self._stage, self._mark = stage, mark
+
+    def __call__(self, damage: Callable[[], object] = lambda: None) -> None:
+        if self.inside:
+            damage()
+            self._mark("point", self._stage, "")
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +41,7 @@ class FaultPoint:
 def plant(name: str, mark: Callable[..., None]) -> None:
     """Patch this process so that it dies at a named point."""
     point = POINTS[name]
-    state = {"inside": not point.stage}
-
-    def die() -> None:
-        if state["inside"]:
-            mark("point", point.stage, "")
-            os.kill(os.getpid(), signal.SIGKILL)
-
+    die = Die(point.stage, mark)
     point.patch(die)
     if not point.stage:
         return
@@ -45,7 +50,7 @@ def plant(name: str, mark: Callable[..., None]) -> None:
     enter = Stage.__enter__
 
     def entered(stage: Stage) -> Stage:
-        state["inside"] = stage.context.op_def.name == point.stage
+        die.inside = stage.context.op_def.name == point.stage
         return enter(stage)
 
     Stage.__enter__ = entered  # type: ignore[method-assign]
@@ -140,8 +145,7 @@ def _half_a_table(die: Die) -> None:
 
     def sunk(self: Any, rows: Any) -> None:
         sink(self, rows)
-        _half(self._temporary)
-        die()
+        die(lambda: _half(self._temporary))
 
     writer.sink = sunk
 
@@ -157,11 +161,10 @@ def _half_a_reply(after: int) -> Callable[[Die], None]:
 
         def appended(self: Any, completion: Any) -> None:
             nonlocal count
-            count += 1
+            count += die.inside
             if count > after:
                 line = json.dumps(asdict(completion)).encode()
-                os.write(self._descriptor, line[: len(line) // 2])
-                die()
+                die(lambda: os.write(self._descriptor, line[: len(line) // 2]))
             append(self, completion)
 
         writer.append = appended
@@ -178,8 +181,7 @@ def _half_a_rewrite(die: Die) -> None:
         close(self)
         written = [path for path in _open_temporaries() if "/completions/" in path]
         if written:
-            _half(Path(written[0]))
-            die()
+            die(lambda: _half(Path(written[0])))
 
     parquet.close = closed
 
@@ -207,10 +209,9 @@ def _half_a_download(die: Die) -> None:
     async def received(self: Any, response: Any, host: Any, target: Path) -> Any:
         nonlocal count
         kind = await body(self, response, host, target)
-        count += 1
+        count += die.inside
         if count > 5:
-            _half(target)
-            die()
+            die(lambda: _half(target))
         return kind
 
     downloader._body = received
@@ -248,8 +249,8 @@ def _half_an_export(die: Die) -> None:
 
     def wrote(form: Any, batches: Any, folder: Path, **named: Any) -> Any:
         export = write(form, batches, folder, **named)
-        _half(max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size))
-        die()
+        written = [path for path in folder.rglob("*") if path.is_file()]
+        die(lambda: _half(max(written, key=lambda path: path.stat().st_size)))
         return export
 
     assets.write_export = wrote
