@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -125,7 +125,8 @@ def _serve(orders: Connection, folder: Path, chat_port: int, picture_port: int) 
             nonlocal pictures
             pictures += 1
             time.sleep(pace)
-            super().do_GET()
+            with suppress(ConnectionError):
+                super().do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             return

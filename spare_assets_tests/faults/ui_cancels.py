@@ -89,8 +89,8 @@ class Page:
 
 
 @contextmanager
-def spare_ui(graph: SmallGraph) -> Iterator[Page]:
-    """The UI with its daemon, from the same home."""
+def spare_ui(graph: SmallGraph, temporary: Path) -> Iterator[Page]:
+    """The UI with its daemon, on the same home. Its servers, ended all at once, leave sockets in `temporary`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,6 +101,7 @@ def spare_ui(graph: SmallGraph) -> Iterator[Page]:
             [*command, "--profile", str(graph.profile), "--home", str(graph.home)],
             stdout=output,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
             start_new_session=True,
         )
     try:
@@ -155,7 +156,7 @@ def downloads_and_replies(folder: Path) -> Outcome:
     """Cancel a run in its downloads and one in its replies, then run both to the end."""
     with small_graph(WHOLE) as graph:
         selection = graph.before("images", "generation_ablation")
-        with spare_ui(graph) as page:
+        with spare_ui(graph, folder) as page:
             cancelled(graph, page, ("images",), "web")
             cancelled(graph, page, ("generation_ablation",), "")
         return Outcome(tried=2, lost=gone_on_with(graph, None, selection))
@@ -165,7 +166,7 @@ def first_replies(folder: Path) -> Outcome:
     """Cancel a run while it judges captions."""
     with small_graph(FIRST) as graph:
         selection = graph.before("spatial_captions")
-        with spare_ui(graph) as page:
+        with spare_ui(graph, folder) as page:
             cancelled(graph, page, ("spatial_captions", "caption_verdicts"), "docci")
         return Outcome(lost=gone_on_with(graph, None, selection))
 
