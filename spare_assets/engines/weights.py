@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from typing import Any
 
 from spare_assets import settings as profile
 from spare_assets.engines.chat import EngineError
+from spare_assets.storage.durability import write_whole
 
 PACKAGE_PREFIX = "package:"
 WEIGHTS = "model.safetensors"
@@ -306,7 +306,4 @@ class _Remembered:
     def save(self) -> None:
         if self._cache is None or not self._changed:
             return
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._cache.with_name(f"{self._cache.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self._entries, indent=1, sort_keys=True), encoding="utf-8")
-        temporary.replace(self._cache)
+        write_whole(self._cache, json.dumps(self._entries, indent=1, sort_keys=True).encode())
