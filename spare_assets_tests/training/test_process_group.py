@@ -38,9 +38,11 @@ if __name__ == "__main__":
     ctypes.PyDLL(None).sleep(60)
 """
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from spare_assets.training.process_group import run_group
+# A test run in the background of a script hands on that SIGINT is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run_group([sys.executable, "-c", sys.argv[1], sys.argv[2]], {}, lambda: None, Path(sys.argv[3]))
 """
 
