@@ -146,9 +146,7 @@ class _Sanity:
         assert occasion.partition is not None
         key = occasion.partition
         captions, kept = (self.store.rows(table, key) for table in ("captions", "spatial_captions"))
-        share = 1 - kept / captions if captions else 0.0
-        metadata: dict[str, Any] = {"captions": captions, "spatial": kept, "dropped_share": share}
-        metadata |= {f"paper_{name.replace(' ', '_').lower()}": value for name, value in PAPER_DROPPED_IN_ALL.items()}
+        share, metadata = _dropped_captions(captions, kept)
         if unlike := self._unlike_the_paper(key):
             return Finding(True, f"{share:.0%} dropped; not judged: {unlike}", metadata, dg.AssetCheckSeverity.WARN)
         expected = PAPER_DROPPED[self.home.settings.sources[key].format]
@@ -167,9 +165,7 @@ class _Sanity:
         rows = {row["source"]: row for row in statistics.iter_rows(named=True)}
         total = rows.pop(RESERVED_SOURCE)
         captions, kept = total["captions"], total["spatial_captions"]
-        share = 1 - kept / captions if captions else 0.0
-        metadata: dict[str, Any] = {"captions": captions, "spatial": kept, "dropped_share": share}
-        metadata |= {f"paper_{name.replace(' ', '_').lower()}": value for name, value in PAPER_DROPPED_IN_ALL.items()}
+        share, metadata = _dropped_captions(captions, kept)
         sources = self.home.settings.sources
         unlike = next((f"{key} is {why}" for key in rows if (why := self._unlike_the_paper(key))), None)
         formats = {sources[key].format for key in rows if key in sources}
@@ -233,6 +229,13 @@ class _Sanity:
         if wrong and rows < enough:
             return Finding(True, f"not judged below {enough:,} rows: {words}", metadata, dg.AssetCheckSeverity.WARN)
         return Finding(not wrong, words if wrong else None, metadata, dg.AssetCheckSeverity.WARN)
+
+
+def _dropped_captions(captions: int, kept: int) -> tuple[float, dict[str, Any]]:
+    """The share that the pre-filter dropped, and what a page shows of it beside the paper's figures."""
+    share = 1 - kept / captions if captions else 0.0
+    paper = {f"paper_{name.replace(' ', '_').lower()}": value for name, value in PAPER_DROPPED_IN_ALL.items()}
+    return share, {"captions": captions, "spatial": kept, "dropped_share": share, **paper}
 
 
 def _points(share: float) -> str:

@@ -42,7 +42,7 @@ _WRITING = {
 def disk_full(extent: Extent, stage: str, folder: Path) -> Outcome:
     """No file grows beyond a kilobyte from the moment a stage begins; then there is room again."""
     with small_graph(extent) as graph:
-        selection = _from(graph, stage)
+        selection = graph.before(stage)
         before = apart(_tables, graph.home)
         run = graph.start(selection)
         assert run.reach("entered", stage, graph.partitions(stage)[0]), f"{stage} was not reached: {run.told()}"
@@ -57,7 +57,7 @@ def disk_full(extent: Extent, stage: str, folder: Path) -> Outcome:
 def read_only(folder: Path) -> Outcome:
     """A home nobody may write to: it can be looked at, and a run says what is wrong before it does anything."""
     with small_graph(FIRST) as graph:
-        selection = _from(graph, "qa_pairs")
+        selection = graph.before("qa_pairs")
         with _not_writable(graph.home):
             told = _command(graph, "materialize", "--select", selection)
             assert told.returncode not in (0, None), told.stdout
@@ -87,7 +87,7 @@ def damaged_tables(extent: Extent, folder: Path) -> Outcome:
 def ledger_cut(folder: Path) -> Outcome:
     """The file of a run that died is cut in half: its whole lines count, the rest is set aside and asked again."""
     with small_graph(FIRST) as graph:
-        selection = _from(graph, "qa_pairs")
+        selection = graph.before("qa_pairs")
         graph.servers.take(0.1)
         run = graph.start(selection)
         assert run.reach("entered", "qa_pairs", "docci"), run.told()
@@ -161,7 +161,7 @@ def two_homes(folder: Path) -> Outcome:
 def catalog_held(folder: Path) -> Outcome:
     """A client holds `spare.duckdb` open for writing: the run goes on, the client keeps what it sees."""
     with small_graph(FIRST) as graph:
-        selection = _from(graph, "qa_pairs")
+        selection = graph.before("qa_pairs")
         client = subprocess.Popen(
             [sys.executable, "-c", _CLIENT, str(graph.home / "spare.duckdb")],
             stdin=subprocess.PIPE,
@@ -186,11 +186,6 @@ for _ in range(2):
     print(connection.execute("SELECT count(*) FROM captions").fetchone()[0], flush=True)
     sys.stdin.readline()
 """
-
-
-def _from(graph: SmallGraph, stage: str) -> str:
-    """Begin before a stage; the selection of what is left of this extent of the graph."""
-    return _within(graph, graph.before(stage))
 
 
 def _within(graph: SmallGraph, selection: str) -> str:
