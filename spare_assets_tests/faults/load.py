@@ -50,6 +50,11 @@ def load(folder: Path, rows: int) -> Outcome:
     with fast_server() as url:
         engine = make_engine(url, concurrency=CONCURRENCY, timeout_seconds=120.0, backoff_seconds=1.0, attempts=8)
         progress = Progress("asking", rows, lambda beat: None)
+        # Connections, threads and buffers of the first round are no growth.
+        with Inquiry(
+            engine, CompletionLedger(folder, "judge_caption", "before"), "run", folder / "scratch", progress
+        ) as inquiry:
+            inquiry.ask(batches(2 * CONCURRENCY), question)
         with Inquiry(engine, ledger, "run", folder / "scratch", progress) as inquiry:
             started = time.monotonic()
             with Memory(interval=0.25) as memory:

@@ -148,7 +148,6 @@ def launch(tab: Page, asset: str, sources: list[str], button: str) -> None:
         tab.get_by_text("Select a partition").click()
         for source in sources:
             tab.locator("label, li, a").filter(has_text=source).last.click()
-        tab.get_by_text("Partition selection").click()
     tab.get_by_role("button", name=button, exact=True).click()
 
 
