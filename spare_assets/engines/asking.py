@@ -13,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
 from spare_assets.engines.chat import ChatEngine, ChatReply, ChatRequest, EngineError, RequestKeys
 from spare_assets.progress import Progress
 from spare_assets.storage.ledger import Completion, CompletionLedger, now
-from spare_assets.storage.tables import duckdb_limits, quoted, read_batches
+from spare_assets.storage.queries import database, quoted
+from spare_assets.storage.tables import read_batches
 
 _USAGE = ("prompt_tokens", "completion_tokens", "seconds")
 _NEVER_ANSWERED = "the run ended before an answer came"
@@ -103,8 +103,8 @@ class Inquiry:
         used = "".join(f", coalesce({name}, 0) AS {name}" for name in _USAGE) if usage else ""
         if not finished:
             raise EngineError(f"no reply was stored in {self.ledger.folder}: {_NEVER_ANSWERED}")
-        with duckdb.connect(config=duckdb_limits(self._scratch)) as connection:
-            connection.execute(
+        with database(self._scratch) as joining:
+            joining.execute(
                 f"""
                 COPY (
                     WITH replies AS (

@@ -16,8 +16,8 @@ import polars as pl
 from spare_assets.relations.matcher import keywords_in
 from spare_assets.relations.taxonomy import RELATIONS_OF_KEYWORD, TAXONOMY
 from spare_assets.settings import ReviewSettings
+from spare_assets.storage.queries import database
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import duckdb_limits
 
 
 def sample_size(population: int, confidence: float = 1.96, proportion: float = 0.5, margin: float = 0.05) -> int:
@@ -64,26 +64,23 @@ def draw_pairs(dataset: Path, settings: ReviewSettings, scratch: Path) -> pl.Dat
     With `unit` sample a caption is drawn and then one of its pairs, so that no two pairs share a caption. The draw
     goes by hash of ids: equal for equal tables, and a larger sample holds every smaller one.
     """
-    import duckdb
-
     per_unit = "arg_min(pair_id, pair_draw)" if settings.unit == "sample" else "pair_id"
     unit_draw = "min(caption_draw)" if settings.unit == "sample" else "pair_draw"
     grouped = "GROUP BY source, caption_id" if settings.unit == "sample" else ""
-    with duckdb.connect(config=duckdb_limits(scratch)) as connection:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute(
+    with database(scratch) as drawing:
+        drawing.execute(
             "CREATE TABLE units AS WITH pairs AS ("
             " SELECT source, caption_id, unnest(pairs).pair_id AS pair_id, sha256($salt || caption_id) AS caption_draw"
             " FROM read_parquet($path)), drawn AS (SELECT *, sha256($salt || pair_id) AS pair_draw FROM pairs)"
             f" SELECT source, caption_id, {per_unit} AS pair_id, {unit_draw} AS draw FROM drawn {grouped}",
             {"path": str(dataset), "salt": f"{settings.seed} "},
         )
-        populations = dict(connection.execute("SELECT source, count(*) FROM units GROUP BY source").fetchall())
+        populations = dict(drawing.execute("SELECT source, count(*) FROM units GROUP BY source"))
         seats = apportion(rounded_size(sum(populations.values()), settings), populations)
         chosen = [
             (*unit, populations[source] / count)
             for source, count in sorted(seats.items())
-            for unit in connection.execute(_DRAWN, [source, count]).fetchall()
+            for unit in drawing.execute(_DRAWN, [source, count])
         ]
     columns = {"source": pl.String, "caption_id": pl.String, "pair_id": pl.String, "draw": pl.String}
     drawn = pl.DataFrame(chosen, schema=columns | {"weight": pl.Float64}, orient="row")
@@ -112,26 +109,23 @@ def draw_captions(
     Half are among those judged spatial, half among the others, so that what the pre-filter missed can be estimated
     by `weight`. Captions that it failed to judge are in neither half.
     """
-    import duckdb
-
     schema = TABLES["caption_review_sample"]
     paths = [str(path) for path in verdicts]
     if not paths:
         return schema.empty()
-    with duckdb.connect(config=duckdb_limits(scratch)) as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with database(scratch) as drawing:
         judged = "FROM read_parquet(?) WHERE outcome <> 'failed' AND kept = ?"
-        counted = [connection.execute(f"SELECT count(*) {judged}", [paths, kept]).fetchall() for kept in (True, False)]
+        counted = [drawing.execute(f"SELECT count(*) {judged}", [paths, kept]) for kept in (True, False)]
         populations = [int(rows[0][0]) for rows in counted]
         drawn = [
             (*row, population / count)
             for kept, population, count in zip(
                 (True, False), populations, halves(settings.captions, *populations), strict=True
             )
-            for row in connection.execute(
+            for row in drawing.execute(
                 f"SELECT caption_id, kept, sha256(? || caption_id) AS draw {judged} ORDER BY draw, caption_id LIMIT ?",
                 [f"{settings.seed} ", paths, kept, count],
-            ).fetchall()
+            )
         ]
     columns = {"caption_id": pl.String, "judged_spatial": pl.Boolean, "draw": pl.String, "weight": pl.Float64}
     chosen = pl.DataFrame(drawn, schema=columns, orient="row")

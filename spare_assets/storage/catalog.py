@@ -12,8 +12,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from spare_assets.storage.queries import quoted
 from spare_assets.storage.schemas import TABLES, VIEWS, TableSchema, View
-from spare_assets.storage.tables import TableStore, quoted
+from spare_assets.storage.tables import TableStore
 from spare_assets.storage.temporaries import temporary_beside
 
 _SQL_TYPES: dict[Any, str] = {

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spare_assets.storage.durability import sync, write_whole
+from spare_assets.storage.queries import database, quoted
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
 
@@ -288,8 +289,6 @@ def content_hash(path: Path) -> str:
 
 def sorted_by_key(batches: Iterable[pl.DataFrame], schema: TableSchema, scratch: Path) -> Iterator[pl.DataFrame]:
     """Batches in any order, yielded again in the order of the table's key, sorted on disk."""
-    import duckdb
-
     scratch.mkdir(parents=True, exist_ok=True)
     unsorted, ordered = (scratch / f"{uuid.uuid4().hex}.parquet" for _ in range(2))
     try:
@@ -297,9 +296,9 @@ def sorted_by_key(batches: Iterable[pl.DataFrame], schema: TableSchema, scratch:
             for batch in batches:
                 writer.append(batch)
         writer.staged.temporary.replace(unsorted)
-        with duckdb.connect(config=duckdb_limits(scratch)) as connection:
+        with database(scratch) as ordering:
             key = ", ".join(f'"{name}"' for name in schema.key)
-            connection.execute(
+            ordering.execute(
                 f"COPY (FROM read_parquet(?) ORDER BY {key}) TO '{quoted(ordered)}' (FORMAT parquet)",
                 [str(unsorted)],
             )
@@ -307,16 +306,6 @@ def sorted_by_key(batches: Iterable[pl.DataFrame], schema: TableSchema, scratch:
     finally:
         unsorted.unlink(missing_ok=True)
         ordered.unlink(missing_ok=True)
-
-
-def duckdb_limits(scratch: Path) -> dict[str, str | bool | int | float | list[str]]:
-    """DuckDB settings under which sorts and joins spill to the home's own disk instead of growing."""
-    return {"memory_limit": "2GB", "temp_directory": str(scratch), "preserve_insertion_order": "false"}
-
-
-def quoted(path: Path) -> str:
-    """A path as the inside of an SQL string literal, for statements that take no parameters."""
-    return str(path).replace("'", "''")
 
 
 def read_batches(path: Path, size: int = 10_000) -> Iterator[pl.DataFrame]:

@@ -32,8 +32,9 @@ import polars as pl
 
 from spare_assets.quality.deduplication import folded_question
 from spare_assets.settings import TrainingSettings
+from spare_assets.storage.queries import database, quoted
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import TableError, duckdb_limits, quoted, read_batches
+from spare_assets.storage.tables import TableError, read_batches
 
 Part = Literal["train", "held_out"]
 
@@ -120,8 +121,6 @@ def choose_turns(
 
     Raises TableError where the settings ask for frames of reference and the dataset's pairs are not marked.
     """
-    import duckdb
-
     inputs = {
         "spatial": _spatial_pairs(dataset, marked=settings.frames is not None),
         "benign": pl.concat([_benign_pairs(table) for table in rejected]),
@@ -132,26 +131,25 @@ def choose_turns(
         "contaminated": contaminated.select("image_id").unique(),
     }
     turns, caption_turns = scratch / "turns.parquet", scratch / "caption_turns.parquet"
-    with duckdb.connect(config=duckdb_limits(scratch)) as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with database(scratch) as joining:
         for name, frame in inputs.items():
             path = scratch / f"{name}.parquet"
             frame.sink_parquet(path)
-            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{quoted(path)}')")
-        connection.execute(_FILES)
+            joining.execute(f"CREATE VIEW {name} AS FROM read_parquet('{quoted(path)}')")
+        joining.execute(_FILES)
         wanted = list(settings.frames) if settings.frames else None
-        connection.execute(_JUDGED, {"exclude": settings.contamination == "exclude", "frames": wanted})
-        spatial = connection.execute("SELECT count(*) FROM judged WHERE fate = 'turns'").fetchall()[0][0]
+        joining.execute(_JUDGED, {"exclude": settings.contamination == "exclude", "frames": wanted})
+        spatial = joining.execute("SELECT count(*) FROM judged WHERE fate = 'turns'")[0][0]
         share = Fraction(str(settings.benign_share))
-        connection.execute(_ACCEPTED, [int(share * spatial / (1 - share))])
-        connection.execute(_CHOSEN, [_hash_below(settings.held_out_share)])
+        joining.execute(_ACCEPTED, [int(share * spatial / (1 - share))])
+        joining.execute(_CHOSEN, [_hash_below(settings.held_out_share)])
         by_pair = settings.unit == "pair"
-        connection.execute(f"COPY ({_TURNS}) TO '{quoted(turns)}' (FORMAT parquet)", [by_pair])
-        connection.execute(
+        joining.execute(f"COPY ({_TURNS}) TO '{quoted(turns)}' (FORMAT parquet)", [by_pair])
+        joining.execute(
             f"COPY ({_CAPTION_TURNS}) TO '{quoted(caption_turns)}' (FORMAT parquet)",
             [by_pair, settings.caption_instruction],
         )
-        counts = TrainingCounts(*connection.execute(_COUNTED).fetchall()[0])
+        counts = TrainingCounts(*joining.execute(_COUNTED)[0])
     return ChosenTurns(turns, caption_turns, counts)
 
 
