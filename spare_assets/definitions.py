@@ -20,7 +20,7 @@ from spare_assets.publication import assets as publication
 from spare_assets.quality import assets as quality
 from spare_assets.review import assets as review
 from spare_assets.settings import Home, open_home
-from spare_assets.storage.tables import TableStore
+from spare_assets.storage.tables import open_tables
 from spare_assets.synthesis import assets as synthesis
 from spare_assets.training import assets as training
 
@@ -60,7 +60,7 @@ def build_defs(
         jobs=list(units.values()),
         sensors=[source_sensor.build(opened, units["dataset_of_one_source"])],
         resources={
-            "io_manager": ParquetTables(TableStore(opened.tables)),
+            "io_manager": ParquetTables(open_tables(opened)),
             "engines": Engines(opened),
             "encoder": clip_encoder(opened),
             "scored_models": scored_models(opened),

@@ -708,6 +708,41 @@ class ExecutionSettings(Strict):
     )
 
 
+_ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def _postgres_address(value: str) -> str:
+    """An address of PostgreSQL without a password, or where it stands. The message never repeats a password."""
+    if _ENVIRONMENT.fullmatch(value):
+        return value
+    hint = "write env:NAME, with the address in that environment variable"
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError(f"not an address; {hint}") from None
+    if parts.scheme != "postgresql" or not parts.path.strip("/"):
+        raise ValueError(f"expected postgresql://user@host:5432/database, or {hint}")
+    if parts.password or "password" in parts.query:
+        raise ValueError(f"no password in a profile: {hint}; or leave it to PGPASSWORD or ~/.pgpass")
+    return value
+
+
+class InstanceSettings(Strict):
+    """Where Dagster's instance keeps runs, events and schedules."""
+
+    postgres: Annotated[str, AfterValidator(_postgres_address)] | None = Field(
+        None,
+        description="PostgreSQL database, one for each home (optional extra `postgres`): its address without password, "
+        "or `env:NAME`, the environment variable that holds it whole. SQLite in the home when absent.",
+    )
+
+    @property
+    def postgres_variable(self) -> str | None:
+        """The environment variable that holds the address, where one does."""
+        found = _ENVIRONMENT.fullmatch(self.postgres or "")
+        return found[1] if found else None
+
+
 class Settings(Strict):
     """Everything a profile decides."""
 
@@ -720,6 +755,13 @@ class Settings(Strict):
         description="Who answers for the assets, as the UI shows it: e-mail addresses, or teams as `team:<name>`.",
     )
     data: str | None = Field(None, description="Folder of corpora; `<home>/data` when absent. SPARE_DATA wins.")
+    tables: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9!_.()=-]+)*$",
+        description="Where the tables are kept: `s3://bucket/prefix` (optional extra `s3`), with a copy in the home of "
+        "each that was read here; in the home alone when absent. Endpoint, region and keys: the AWS_* variables.",
+    )
+    instance: InstanceSettings = InstanceSettings()
     sources: dict[str, SourceSettings] = Field(
         min_length=1, description="Caption sources, by key; each is a partition of the graph."
     )

@@ -44,7 +44,7 @@ from spare_assets.settings import (
     VllmEngine,
 )
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import TableError, TableStore
+from spare_assets.storage.tables import TableError, open_tables
 from spare_assets.synthesis.analyst import Analyst, analyst
 from spare_assets.synthesis.prompts import load_prompts
 from spare_assets.training.order import OUTCOME_FILE, TrainingOutcome
@@ -173,7 +173,7 @@ class _PerRequest:
 class _Planner:
     def __init__(self, home: Home, machine: Machine, rates: Mapping[tuple[str, str], float]) -> None:
         self.home, self.settings, self.machine, self.rates = home, home.settings, machine, rates
-        self.store = TableStore(home.tables)
+        self.store = open_tables(home)
         self.prompts = load_prompts(self.settings.synthesis.prompts)
         self.ledger = LedgerReading(home.completions)
         self.warnings: list[str] = []

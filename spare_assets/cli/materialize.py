@@ -23,13 +23,12 @@ import click
 import dagster as dg
 import yaml
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
 
 from spare_assets.cli.display import Display
 from spare_assets.cli.status import funnel_document, print_funnels
 from spare_assets.definitions import build_defs
 from spare_assets.orchestration import stage
-from spare_assets.orchestration.instance import end_dead_runs, living_run, open_instance, pool_holder
+from spare_assets.orchestration.instance import database_error, end_dead_runs, living_run, open_instance, pool_holder
 from spare_assets.orchestration.stage import PARTIAL_INPUTS
 from spare_assets.progress import Beat
 from spare_assets.settings import Home, SettingsError
@@ -138,11 +137,14 @@ class Materialization:
                 nullcontext(instance) if instance else open_instance(self.home) as opened,
             ):
                 self._run_waves(opened, display)
-        except DBAPIError as error:
+        except Exception as error:
+            if (reason := database_error(error)) is None:
+                raise
+            if self.home.settings.instance.postgres:
+                raise OSError(errno.EIO, f"does not work any more: {reason}", "instance.postgres") from None
             # What a run did is told by the instance's database first: a disk that is full shows there.
-            raise OSError(
-                errno.EIO, f"cannot be written: {error.orig}. Is the disk full?", str(self.home.dagster)
-            ) from None
+            full = f"cannot be written: {reason}. Is the disk full?"
+            raise OSError(errno.EIO, full, str(self.home.dagster)) from None
         finally:
             signal.signal(signal.SIGTERM, terminated)
             self.seconds = time.monotonic() - began

@@ -16,7 +16,7 @@ from spare_assets.dataset.funnel import FunnelStep, funnel
 from spare_assets.quality.verdicts import CHECKS, drop_reasons
 from spare_assets.settings import HOME_RECORD, Home
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import TableStore
+from spare_assets.storage.tables import TableStore, open_tables
 
 
 def print_status(home: Home, *, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def print_funnels(home: Home, console: Console) -> None:
     for stage in stages:
         steps = {source: next((s for s in found if s.table == stage), None) for source, found in funnels.items()}
         table.add_row(stage, *(_cell(step) for step in steps.values()))
-    store = TableStore(home.tables)
+    store = open_tables(home)
     limits = {s: store.metadata("captions", s).get("limits") for s in funnels if store.exists("captions", s)}
     console.print(table)
     for warning in (*_quarantined(store, funnels), *_without_picture(store, funnels), *_emptied(store, funnels)):
@@ -134,7 +134,7 @@ def _emptied(store: TableStore, funnels: dict[str, list[FunnelStep]]) -> Iterato
 
 
 def _funnels(home: Home) -> dict[str, list[FunnelStep]]:
-    store = TableStore(home.tables)
+    store = open_tables(home)
     return {source: list(funnel(store, source)) for source in home.settings.sources}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from spare_assets.dataset.funnel import FunnelStep, funnel
 from spare_assets.orchestration.table_checks import Finding, Occasion, TableCheck
 from spare_assets.settings import Home
-from spare_assets.storage.tables import TableStore
+from spare_assets.storage.tables import open_tables
 
 STAGES = (
     "captions",
@@ -23,7 +23,7 @@ STAGES = (
 
 def checks(home: Home) -> Iterator[TableCheck]:
     """One blocking check `nothing_lost` per stage, per source, and one for the drop ledger."""
-    store = TableStore(home.tables)
+    store = open_tables(home)
 
     def step_of(stage: str, source: str) -> FunnelStep:
         return next(step for step in funnel(store, source) if step.table == stage)

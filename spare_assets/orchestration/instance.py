@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
+import yaml
+from sqlalchemy.exc import DBAPIError
 
 from spare_assets.package_files import package_file
-from spare_assets.settings import Home
+from spare_assets.settings import Home, InstanceSettings, SettingsError
 from spare_assets.storage.durability import write_whole
 from spare_assets.storage.temporaries import sweep_temporaries
 
@@ -22,6 +27,10 @@ _TEMPORARIES = (
     "benchmark_images/*/.*.tmp",
 )
 """Where stages leave temporary files. Downloads sweep their own folders, which can hold a million images."""
+_STORAGE = re.compile(r"(?m)(?:^# The storage .*\n)?^storage:\n(?:^ .*\n)+")
+_DRIVER = "postgresql+psycopg2://"
+"""How addresses begin: without a driver named, SQLAlchemy takes one that dagster-postgres does not work with."""
+_BY_PROFILE = "# The storage is what the profile's `instance` says."
 _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -32,13 +41,68 @@ _UNFINISHED = [
 def prepare_instance(home: Home) -> None:
     """Give the home its instance folder and point this process and its children there.
 
-    An instance file that already lies there is kept: it may have been adapted to a cluster.
+    An instance file that was adapted, to a cluster perhaps, is kept. Raises SettingsError where it keeps runs elsewhere
+    than the profile says, or where that can't be used here.
     """
+    instance = home.settings.instance
+    _check_usable(instance)
     home.claim().dagster.mkdir(exist_ok=True)
     configuration = home.dagster / "dagster.yaml"
-    if not configuration.exists():
-        write_whole(configuration, package_file("dagster.yaml").read_bytes())
+    wanted = instance_file(instance)
+    present = configuration.read_text(encoding="utf-8") if configuration.exists() else None
+    if present is None or (present != wanted and _is_ours(present)):
+        write_whole(configuration, wanted.encode())
+    elif instance.postgres and _storage_of(present) != _storage_of(wanted):
+        raise SettingsError(
+            f"{configuration} was adapted and keeps runs elsewhere than `instance.postgres` says: give it "
+            f"`storage: {_storage_of(wanted)}`, or remove it and it is written anew"
+        )
     os.environ["DAGSTER_HOME"] = os.environ[STATE_VARIABLE] = str(home.dagster)
+
+
+def instance_file(instance: InstanceSettings) -> str:
+    """Dagster's instance file: the shipped one, with the storage that the profile chooses, never with a password."""
+    shipped = package_file("dagster.yaml").read_text(encoding="utf-8")
+    if instance.postgres is None:
+        return shipped
+    variable = instance.postgres_variable
+    address = {"env": variable} if variable else instance.postgres.replace("postgresql://", _DRIVER, 1)
+    chosen = yaml.safe_dump({"storage": {"postgres": {"postgres_url": address}}})
+    return _STORAGE.sub(lambda _: f"{_BY_PROFILE}\n{chosen}", shipped)
+
+
+def _is_ours(present: str) -> bool:
+    """Whether an instance file was written here and is as it was."""
+    shipped = instance_file(InstanceSettings())
+    return present == shipped or (_BY_PROFILE in present and _STORAGE.sub("", present) == _STORAGE.sub("", shipped))
+
+
+def _storage_of(configuration: str) -> Any:
+    try:
+        return yaml.safe_load(configuration).get("storage")
+    except (yaml.YAMLError, AttributeError):
+        return None
+
+
+def _check_usable(instance: InstanceSettings) -> None:
+    if instance.postgres is None:
+        return
+    if importlib.util.find_spec("dagster_postgres") is None:
+        raise SettingsError(
+            "instance.postgres: dagster-postgres is not installed: pip install 'spare-assets[postgres]'"
+        )
+    variable = instance.postgres_variable
+    if variable is None:
+        return
+    address = os.environ.get(variable, "")
+    if address.count("@") > 1:
+        raise SettingsError(f"instance.postgres: write an @ of the password in {variable} as %40")
+    if not address.startswith(_DRIVER):
+        state = "is not an address of this form" if address else "is not set"
+        raise SettingsError(
+            f"instance.postgres: the environment variable {variable} {state}: "
+            f"{_DRIVER}user:password@host:5432/database (with +psycopg2: SQLAlchemy's own choice is another driver)"
+        )
 
 
 def open_instance(home: Home) -> dg.DagsterInstance:
@@ -49,9 +113,23 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     # Dagster's SQLite storage creates its tables when first opened, and two processes that do so at once collide.
     with (home.dagster / "opening.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
+        try:
+            instance = dg.DagsterInstance.get()
+        except Exception as error:
+            if home.settings.instance.postgres is None or (reason := database_error(error)) is None:
+                raise
+            raise SettingsError(f"instance.postgres: {reason}") from None
         end_dead_runs(instance, home)
     return instance
+
+
+def database_error(error: BaseException) -> str | None:
+    """What the database of runs said, where it is behind this error. An address, and so a password, is never in it."""
+    while not isinstance(error, DBAPIError):
+        if error.__cause__ is None:
+            return None
+        error = error.__cause__
+    return " ".join(str(error.orig).split())
 
 
 @contextmanager
@@ -71,7 +149,8 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     """Mark unfinished runs whose process is dead as failed and free their pool slots; their run ids.
 
     A killed run otherwise keeps its place in the `gpu` pool, and later runs wait for it without end. Runs of `spare`
-    are known by their lock, runs that the UI launched by the process id in their log, which holds on one machine.
+    are known by their lock, runs that the UI launched by the process id in their log. That holds on one machine: of a
+    database that several may share, those are left to the daemon, which watches what it launched.
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
@@ -105,6 +184,8 @@ def _is_dead(instance: dg.DagsterInstance, home: Home, run_id: str) -> bool:
         except OSError:
             return False
         return True
+    if home.settings.instance.postgres:
+        return False
     process = _run_process(instance, run_id)
     return process is not None and not _lives(process, run_id, instance)
 

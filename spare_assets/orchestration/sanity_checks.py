@@ -18,7 +18,7 @@ from spare_assets.orchestration.table_checks import Finding, Occasion, TableChec
 from spare_assets.quality.verdicts import CHECKS
 from spare_assets.settings import RESERVED_SOURCE, Home
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import TableStore
+from spare_assets.storage.tables import TableStore, open_tables
 
 PAPER_DROPPED = {"docci": 1 - 10 / 15, "localized_narratives": 1 - 232 / 849, "pixmo_cap": 1 - 214 / 717}
 """Share of captions that Table 1 loses between Size and Filtered, by corpus."""
@@ -101,7 +101,7 @@ class _Sanity:
 
     @property
     def store(self) -> TableStore:
-        return TableStore(self.home.tables)
+        return open_tables(self.home)
 
     def not_empty(self, occasion: Occasion) -> Finding:
         """An error where a source has no captions, a warning where nothing came of them."""

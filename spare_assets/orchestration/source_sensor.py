@@ -15,7 +15,7 @@ import dagster as dg
 from spare_assets.captions.files import source_files
 from spare_assets.captions.records import SourceError
 from spare_assets.settings import Home, SourceSettings, fingerprint
-from spare_assets.storage.tables import TableStore
+from spare_assets.storage.tables import open_tables
 
 SECONDS = 30
 
@@ -112,7 +112,7 @@ def stand(key: str, source: SourceSettings, home: Home) -> Files:
 
 def _read_already(home: Home, key: str, source: SourceSettings, files: Files, instance: dg.DagsterInstance) -> bool:
     """Whether the captions on record were read from the files as they are now."""
-    store = TableStore(home.tables)
+    store = open_tables(home)
     if not store.exists("captions", key):
         # What is rendered needs no files to begin with; the run that renders them reads them too.
         return source.scenes is not None

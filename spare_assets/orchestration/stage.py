@@ -23,7 +23,7 @@ from spare_assets.progress import Beat, Progress
 from spare_assets.settings import Home, fingerprint
 from spare_assets.storage.catalog import rebuild_catalog
 from spare_assets.storage.schemas import TABLES
-from spare_assets.storage.tables import Rows, StagedTable, TableError, TableStore, TableWriter, content_hash
+from spare_assets.storage.tables import Rows, StagedTable, TableError, TableWriter, content_hash, open_tables
 from spare_assets.storage.temporaries import temporary_beside
 
 PARTIAL_INPUTS = "spare/partial_inputs"
@@ -64,7 +64,7 @@ class Stage:
 
     def __init__(self, context: dg.AssetExecutionContext, home: Home, overrides: dg.Config | None = None) -> None:
         self.context, self.home = context, home.claim()
-        self.store = TableStore(home.tables)
+        self.store = open_tables(home)
         self.partition: str | None = only_partition(context) if context.assets_def.partitions_def else None
         self.scratch = temporary_beside(home.scratch / context.op_def.name)
         self._overrides = (

@@ -1,7 +1,8 @@
 """Atomic Parquet tables: staged beside their place, checked, then renamed into it.
 
 A reader sees the old table or the new one, never half of one, and none that was changed since it was written: beside
-each lies a seal, the hash of its bytes. What the rows mean is not known here.
+each lies a seal, the hash of its bytes. What the rows mean is not known here, nor that tables may lie elsewhere than in
+the home (see `objects`): only `open_tables` chooses.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -26,6 +26,9 @@ from spare_assets.storage.durability import sync, write_whole
 from spare_assets.storage.queries import database, quoted
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
+
+if TYPE_CHECKING:
+    from spare_assets.settings import Home
 
 Rows: TypeAlias = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
 
@@ -56,6 +59,16 @@ class StagedTable:
         self.temporary.unlink(missing_ok=True)
 
 
+def open_tables(home: Home) -> TableStore:
+    """The tables of a home: in its folder, or where the profile's `tables` says."""
+    address = home.settings.tables
+    if address is None:
+        return TableStore(home.tables)
+    from spare_assets.storage.objects import ObjectTables
+
+    return ObjectTables(home.tables, address)
+
+
 class TableStore:
     """The Parquet tables of one home: `<asset>/source=<key>.parquet`, or `<asset>/all.parquet`.
 
@@ -66,7 +79,12 @@ class TableStore:
         self.root = root
 
     def path(self, table: str, source: str | None = None) -> Path:
-        """Where a table, or one partition of it, lies."""
+        """File of a table, or of one partition of it, as it was last published; none is there before that."""
+        place = self._place(table, source)
+        self._up_to_date(place)
+        return place
+
+    def _place(self, table: str, source: str | None) -> Path:
         schema = TABLES.get(table)
         if schema is not None and schema.partitioned != (source is not None):
             raise TableError(f"table {table} is partitioned by {schema.partition or 'nothing'}")
@@ -75,24 +93,21 @@ class TableStore:
 
     def exists(self, table: str, source: str | None = None) -> bool:
         """Whether the table, or this partition of it, is materialized."""
-        return self.path(table, source).is_file()
+        return self._published(self._place(table, source))
 
     def scan(self, table: str, source: str | None = None) -> pl.LazyFrame:
         """Rows of a table, lazily. Raises TableError when it is not materialized, or not as it was written."""
-        self._require(table, source)
-        path = self.path(table, source)
+        path = self._present(table, source)
         _check_seal(path)
         return pl.scan_parquet(path, glob=False)
 
     def rows(self, table: str, source: str | None = None) -> int:
         """Row count, from the file's footer."""
-        self._require(table, source)
-        return int(self._footer(self.path(table, source)).num_rows)
+        return int(self._footer(self._present(table, source)).num_rows)
 
     def metadata(self, table: str, source: str | None = None) -> dict[str, str]:
         """What was recorded with the table when it was published: limit, content version, settings."""
-        self._require(table, source)
-        stored = self._footer(self.path(table, source)).metadata or {}
+        stored = self._footer(self._present(table, source)).metadata or {}
         return {
             key.decode().removeprefix(_METADATA_PREFIX): value.decode()
             for key, value in stored.items()
@@ -120,41 +135,55 @@ class TableStore:
 
     def writer(self, table: str, source: str | None, metadata: Mapping[str, str] | None = None) -> TableWriter:
         """A writer to append batches to, for stages that fill several tables at once."""
-        path = self.path(table, source)
+        path = self._place(table, source)
         path.parent.mkdir(parents=True, exist_ok=True)
         return TableWriter(TABLES[table], path, dict(metadata or {}))
 
     def put(self, table: str, source: str | None, frame: pl.DataFrame) -> int:
         """Store a frame that is no table of the graph, atomically, under a name of its own; the rows written."""
-        path = self.path(table, source)
+        path = self._place(table, source)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_beside(path)
         try:
             frame.write_parquet(temporary)
             sync(temporary)
-            _seal(path, _digest(temporary))
-            temporary.replace(path)
+            unknown = TableSchema(table, "A user's own.", key=(), columns=())
+            self.publish(StagedTable(unknown, temporary, path, frame.height, digest_of(temporary)))
         finally:
             temporary.unlink(missing_ok=True)
         return frame.height
 
     def publish(self, *staged: StagedTable) -> None:
         """Rename staged tables into place together: another run's publication comes before or after, not between."""
-        with ExitStack() as locks:
-            for folder in sorted({table.path.parent for table in staged}):
-                descriptor = os.open(folder, os.O_RDONLY)
-                locks.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with self.publishing():
             for table in staged:
-                _seal(table.path, table.digest)
-                table.temporary.replace(table.path)
+                into_place(table.temporary, table.path, table.digest)
             for folder in {table.path.parent for table in staged}:
                 sync(folder)
 
-    def _require(self, table: str, source: str | None) -> None:
-        if not self.exists(table, source):
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """While this lasts no other process of this home publishes, on whatever machine."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        # A file, since a network file system locks a folder on one machine alone.
+        with (self.root / ".publishing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _published(self, place: Path) -> bool:
+        """Whether a table is published that belongs there."""
+        return place.is_file()
+
+    def _up_to_date(self, place: Path) -> bool:
+        """See to it that a table's last publication lies there. False where there is none."""
+        return self._published(place)
+
+    def _present(self, table: str, source: str | None) -> Path:
+        place = self._place(table, source)
+        if not self._up_to_date(place):
             of_source = f" for source {source!r}" if source else ""
             raise TableError(f"table {table}{of_source} is not materialized yet: materialize asset {table} first")
+        return place
 
     @staticmethod
     def _footer(path: Path) -> pq.FileMetaData:
@@ -206,7 +235,7 @@ class TableWriter:
                     self._schema.empty().write_parquet(self._temporary, metadata=self._recorded)
                 sync(self._temporary)
                 rows = int(pq.read_metadata(self._temporary).num_rows)
-                digest = _digest(self._temporary)
+                digest = digest_of(self._temporary)
                 self.staged = StagedTable(self._schema, self._temporary, self._path, rows, digest)
         finally:
             if not hasattr(self, "staged"):
@@ -218,40 +247,45 @@ def seal_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.seal")
 
 
-def _seal(path: Path, digest: str) -> None:
-    """Write a table's seal before the table takes its name; the one it replaces stays valid until then."""
+def into_place(temporary: Path, path: Path, digest: str) -> None:
+    """Give a table its name, and before it its seal; of the one it replaces the seal stays valid until then."""
     try:
         before = seal_path(path).read_text(encoding="ascii").split()[:1]
     except FileNotFoundError:
-        before = [_digest(path)] if path.exists() else []
+        before = [digest_of(path)] if path.exists() else []
     write_whole(seal_path(path), "\n".join([digest, *before]).encode())
+    temporary.replace(path)
+    if (known := _digests.pop(temporary, None)) is not None:
+        _digests[path] = known
 
 
 def _check_seal(path: Path) -> None:
     """Raises TableError where a table's bytes are not those its seal tells of; without a seal it is taken as it is."""
     for _ in range(2):  # a table published in between is met with its own seal the second time
-        status = path.stat()
-        version = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if _intact.get(path) == version:
-            return
-        digest = _digest(path)
+        digest = digest_of(path)
         try:
             sealed = seal_path(path).read_text(encoding="ascii").split()
         except FileNotFoundError:
             return
         if digest in sealed:
-            _intact[path] = version
             return
     raise TableError(f"{path}: damaged, it is not what was written; materialize its asset again")
 
 
-_intact: dict[Path, tuple[int, int, int]] = {}
-"""Tables whose seal this process has checked, and the file it then was."""
+def digest_of(path: Path) -> str:
+    """Hash of a file's bytes, worked out once as long as the file is the same."""
+    status = path.stat()
+    version = (status.st_ino, status.st_mtime_ns, status.st_size)
+    known, digest = _digests.get(path, (None, ""))
+    if known != version:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _digests[path] = version, digest
+    return digest
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
+"""Hashes that this process has worked out, and the files they are of."""
 
 
 def conform(frame: pl.LazyFrame, schema: TableSchema) -> pl.LazyFrame:
