@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spare_assets.quality.embeddings import BLOCK_ROWS, embeddings_of, widened
+from spare_assets.quality.embeddings import BLOCK_ROWS, Workspace, embeddings_of
 from spare_assets.quality.samples import MisalignedTablesError, sample_chunks, verdict_columns
 
 Mode = Literal["required", "when_image_present", "off"]
@@ -101,11 +101,14 @@ def _cosines(
             f"question embeddings are {questions.shape[1]} numbers wide and image embeddings {images.shape[1]}: "
             "they come from different CLIP models; materialize question_embeddings and image_embeddings again"
         )
-    shown = _unit(widened(images))
+    shown = _unit(Workspace().widened(images))
+    workspace = Workspace()
+    beside = np.empty((min(BLOCK_ROWS, len(rows)), shown.shape[1]), dtype=np.float32)
     cosines = np.empty(len(rows), dtype=np.float32)
     for block in (slice(start, start + BLOCK_ROWS) for start in range(0, len(rows), BLOCK_ROWS)):
-        asked = _unit(widened(questions[rows[block]]))
-        cosines[block] = np.einsum("rw,rw->r", asked, shown[image_of[block]])
+        asked = _unit(workspace.rows(questions, rows[block]))
+        of_block = np.take(shown, image_of[block], axis=0, out=beside[: len(asked)], mode="clip")
+        cosines[block] = np.einsum("rw,rw->r", asked, of_block)
     return cosines
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spare_assets.quality.embeddings import BLOCK_ROWS, embeddings_of, widened
+from spare_assets.quality.embeddings import BLOCK_ROWS, Workspace, embeddings_of
 from spare_assets.quality.samples import sample_chunks, verdict_columns
 
 
@@ -78,11 +78,12 @@ def _greedy(
     nearest = np.arange(len(repeated))
     sizes = np.bincount(pairs["caption_id"].rle_id().to_numpy())
     starts = np.cumsum(sizes) - sizes
+    workspace = Workspace()
     for size in np.unique(sizes[sizes > 1]):
         samples = starts[sizes == size, None] + np.arange(size)
         step = max(1, BLOCK_ROWS // size)
         for rows in (samples[start : start + step] for start in range(0, len(samples), step)):
-            cosines = _cosines(vectors[rows])
+            cosines = _cosines(workspace.rows(vectors, rows))
             for place in range(1, size):
                 earlier = np.where(kept[rows[:, :place]], cosines[:, place, :place], -np.inf)
                 closest = earlier.argmax(axis=1)
@@ -93,9 +94,8 @@ def _greedy(
     return kept, score, nearest
 
 
-def _cosines(half: NDArray[np.float16]) -> NDArray[np.float32]:
+def _cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines within each sample, [samples, pairs, pairs], from [samples, pairs, width]."""
-    vectors = widened(half)
     products = vectors @ vectors.transpose(0, 2, 1)
     lengths = np.sqrt(np.einsum("spp->sp", products))
     lengths[lengths == 0] = 1

@@ -5,6 +5,9 @@ Finding the vectors of given rows and making them computable belongs here; what 
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -40,14 +43,38 @@ def embeddings_of(pairs: pl.DataFrame, embedded: pl.DataFrame) -> NDArray[np.flo
     return np.asarray(vectors, dtype=np.float16)
 
 
-def widened(half: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Half precision as single precision, exactly; for finite numbers.
+class Workspace:
+    """Memory for one block of vectors after another: to ask the system for it each time takes longer than the sums.
 
-    numpy converts one number at a time. Here sign and magnitude move to their place in 32 bits, and one
-    multiplication mends the exponent, subnormal numbers included, four times as fast.
+    What a method returns is overwritten by its next call.
     """
-    bits = np.left_shift(half.view(np.int16), 13, dtype=np.int32)
-    bits &= np.int32(-0x70002000)  # sign, five bits of exponent, ten of mantissa
-    single = bits.view(np.float32)
-    single *= np.float32(2.0**112)  # the difference of the two exponent biases, 127 - 15
-    return single
+
+    def __init__(self) -> None:
+        self._gathered = np.empty(0, np.float16)
+        self._widened = np.empty(0, np.int32)
+
+    def rows(self, half: NDArray[np.float16], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """These rows of stored vectors, [*rows.shape, width], in single precision."""
+        shape = (*rows.shape, half.shape[1])
+        if self._gathered.size < prod(shape):
+            self._gathered = np.empty(prod(shape), np.float16)
+        gathered = self._gathered[: prod(shape)].reshape(shape)
+        # With another mode numpy gathers into memory of its own first.
+        np.take(half, rows, axis=0, out=gathered, mode="clip")
+        return self.widened(gathered)
+
+    def widened(self, half: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Half precision as single precision, exactly; for finite numbers.
+
+        numpy converts one number at a time. Here sign and magnitude move to their place in 32 bits, and one
+        multiplication mends the exponent, subnormal numbers included, seven times as fast.
+        """
+        if self._widened.size < half.size:
+            self._widened = np.empty(half.size, np.int32)
+        bits = self._widened[: half.size].reshape(half.shape)
+        np.copyto(bits, half.view(np.int16))
+        bits <<= 13
+        bits &= np.int32(-0x70002000)  # sign, five bits of exponent, ten of mantissa
+        single = bits.view(np.float32)
+        single *= np.float32(2.0**112)  # the difference of the two exponent biases, 127 - 15
+        return single
