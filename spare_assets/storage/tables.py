@@ -26,6 +26,7 @@ from spare_assets.storage.durability import sync, write_whole
 from spare_assets.storage.queries import database, quoted
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
+from spare_assets.storage.vectors import scan_vectors, vector_layout
 
 if TYPE_CHECKING:
     from spare_assets.settings import Home
@@ -99,7 +100,9 @@ class TableStore:
         """Rows of a table, lazily. Raises TableError when it is not materialized, or not as it was written."""
         path = self._present(table, source)
         _check_seal(path)
-        return pl.scan_parquet(path, glob=False)
+        schema = TABLES.get(table)
+        vectors = schema is not None and any(column.dtype is None for column in schema.columns)
+        return scan_vectors(path) if vectors else pl.scan_parquet(path, glob=False)
 
     def rows(self, table: str, source: str | None = None) -> int:
         """Row count, from the file's footer."""
@@ -214,7 +217,8 @@ class TableWriter:
         frame = conform(batch.lazy(), self._schema).collect()
         arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._temporary, arrow.schema, compression="zstd")
+            layout, options = vector_layout(arrow.schema)
+            self._writer = pq.ParquetWriter(self._temporary, layout, **options)
         self._writer.write_table(arrow.cast(self._writer.schema))
 
     def sink(self, rows: pl.LazyFrame) -> None:

@@ -1,0 +1,62 @@
+"""Tables of vectors in half precision: how Parquet holds them, and how they are read fast.
+
+A list is taken apart value by value, and there are 512 values to a row: the layout leaves out all that vectors don't
+need, and pyarrow reads it several times as fast as polars. What the vectors mean is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
+
+_ROWS = 16_384
+
+
+def vector_layout(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
+    """The schema and the options to write a table with: vectors without nulls, dictionary, compression and statistics.
+
+    Random mantissas repeat nothing and do not compress. A schema without vectors stays as it is.
+    """
+    vectors = [field.name for field in schema if _is_vector(field.type)]
+    for name in vectors:
+        field = schema.field(name)
+        element = field.type.value_field.with_nullable(False)
+        dense = pa.field(name, pa.list_(element, field.type.list_size), nullable=False)
+        schema = schema.set(schema.get_field_index(name), dense)
+    if not vectors:
+        return schema, {"compression": "zstd"}
+    others = [name for name in schema.names if name not in vectors]
+    compression = dict.fromkeys(others, "zstd") | {f"{name}.list.element": "none" for name in vectors}
+    return schema, {"compression": compression, "use_dictionary": others, "write_statistics": others}
+
+
+def scan_vectors(path: Path) -> pl.LazyFrame:
+    """Rows of a Parquet file with vectors, lazily and in order, as `pl.scan_parquet` has them."""
+    plain = pl.scan_parquet(path, glob=False)
+
+    def rows(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        if predicate is not None or most is not None:
+            # A few of them: polars skips the row groups that can't hold any.
+            few = plain if most is None else plain.head(most)
+            few = few if predicate is None else few.filter(predicate)
+            yield (few if columns is None else few.select(columns)).collect()
+            return
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(size or _ROWS, columns=columns, use_threads=False):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                yield frame if columns is None else frame.select(columns)
+
+    return register_io_source(rows, schema=plain.collect_schema(), is_pure=True)
+
+
+def _is_vector(dtype: pa.DataType) -> bool:
+    return isinstance(dtype, pa.FixedSizeListType) and pa.types.is_float16(dtype.value_type)
