@@ -76,10 +76,10 @@ class Inquiry:
         Raises EngineError when the engine cannot work at all; a single failed request is counted instead.
         """
         self.tally.warnings.extend(self.ledger.recover())
-        requests = self._unanswered(rows, request)
+        requests, model = self._unanswered(rows, request), self.engine.fingerprint
         with self.ledger.writer(self.run) as writer, closing(self.engine.complete(requests)) as replies:
             for reply in replies:
-                writer.append(_completion(reply, self.engine.fingerprint))
+                writer.append(_completion(reply, model))
                 self._count(reply)
         self.progress.finish()
         if self.tally.failed:
@@ -148,7 +148,7 @@ class Inquiry:
             for batch in rows:
                 if not batch.height:
                     continue
-                requests = [request(row) for row in batch.iter_rows(named=True)]
+                requests = [request(row) for row in batch.rows(named=True)]
                 keys = [key_of(asked) for asked in requests]
                 noted = batch.with_columns(
                     key=pl.Series(keys, dtype=pl.String),

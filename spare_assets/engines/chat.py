@@ -87,6 +87,9 @@ class ChatEngine(Protocol):
         """Free what the engine holds; it may be used again afterwards."""
 
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
+
+
 @dataclass(slots=True)
 class RequestKeys:
     """Ledger keys for one model: sha256 of the canonical JSON of all that decides a reply."""
@@ -109,5 +112,4 @@ class RequestKeys:
             "schema": request.schema,
             "choices": request.choices,
         }
-        text = json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(_canonical(document).encode()).hexdigest()

@@ -74,12 +74,14 @@ def disarmed(text: str) -> str:
 
     A server tokenizes on its own and would obey such tokens; `rearmed` takes the break out of its reply again.
     """
+    if "<" not in text and "[" not in text:
+        return text
     return _CONTROL.sub(lambda match: match.group() + _BREAK, text)
 
 
 def rearmed(text: str, request: ChatRequest) -> str:
     """A reply as it would read had nothing been broken in its request."""
-    if any(disarmed(message.text) != message.text for message in request.messages):
+    if _BREAK in text and any(disarmed(message.text) != message.text for message in request.messages):
         return text.replace("<" + _BREAK, "<").replace("[" + _BREAK, "[")
     return text
 
