@@ -11,7 +11,6 @@ a server sends back in an error.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import re
 import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from spare_assets import settings as profile
 from spare_assets.engines.chat import ChatReply, ChatRequest, EngineError
@@ -69,6 +70,9 @@ class _RequestError(Exception):
     """A request that will fail however often it is repeated."""
 
 
+_Outcome = ChatReply | Exception
+
+
 class OpenAIEngine:
     """Asks an OpenAI-compatible server, `concurrency` requests at a time; a ChatEngine.
 
@@ -101,7 +105,6 @@ class OpenAIEngine:
             connections.close()
 
     def _exchange(self, connections: _Connections, requests: Iterator[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
-        finished: queue.SimpleQueue[concurrent.futures.Future[ChatReply]] = queue.SimpleQueue()
         pending = 0
         more = True
         while True:
@@ -109,26 +112,23 @@ class OpenAIEngine:
                 if (item := next(requests, None)) is None:
                     more = False
                     break
-                connections.ask(*item).add_done_callback(finished.put)
+                connections.ask(*item)
                 pending += 1
-                if not finished.empty():
+                if connections.has_finished:
                     break
             if not pending:
                 return
-            future = finished.get()
+            outcome = connections.finished()
             pending -= 1
-            try:
-                reply = future.result()
-            except EngineError:
+            if isinstance(outcome, ChatReply):
+                yield outcome
+                continue
+            if isinstance(outcome, EngineError):
                 # What has already come back is not lost with the rest.
-                while not finished.empty():
-                    late = finished.get()
-                    if not late.cancelled() and late.exception() is None:
-                        yield late.result()
-                raise
-            except concurrent.futures.CancelledError:
-                raise EngineError(f"engine {self._name} was closed while replies were awaited") from None
-            yield reply
+                while connections.has_finished:
+                    if isinstance(late := connections.finished(), ChatReply):
+                        yield late
+            raise outcome
 
     def close(self) -> None:
         """Stop what is under way and free connections. The engine can be used again."""
@@ -137,18 +137,27 @@ class OpenAIEngine:
 
 
 class _Connections:
-    """An event loop in its own thread with one connection pool, for one call of `complete`."""
+    """An event loop in its own thread with one connection pool, for one call of `complete`.
+
+    Waking the other thread costs more than a reply takes to read. So requests are left where a task that ends one
+    takes up the next, the loop being woken only for a task more; and what ends in one turn of the loop is told at once.
+    """
 
     def __init__(self, settings: profile.OpenAIEngine, name: str) -> None:
         self._settings = settings
         self._name = name
         self._url, self._proxy = _endpoint(settings.base_url, name)
-        self._connected = False
         self._answered = False
         self._failed_in_a_row = 0
         self._logprobs = True
         self._session: aiohttp.ClientSession | None = None
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._waiting: deque[tuple[str, ChatRequest]] = deque()
+        self._tasks = 0
+        self._running: set[asyncio.Task[None]] = set()
+        self._ended: list[_Outcome] = []
+        self._told: queue.SimpleQueue[list[_Outcome]] = queue.SimpleQueue()
+        self._taken: deque[_Outcome] = deque()
+        # Guards what the consumer and the loop both count on: closed or not, what waits, and how many tasks see to it.
         self._lock = threading.Lock()
         self._closed = False
         self._loop = asyncio.new_event_loop()
@@ -162,15 +171,29 @@ class _Connections:
         finally:
             self._loop.close()
 
-    def ask(self, key: str, request: ChatRequest) -> concurrent.futures.Future[ChatReply]:
-        """The reply to come. Raises EngineError when closed."""
+    def ask(self, key: str, request: ChatRequest) -> None:
+        """Have a request answered. Raises EngineError when closed."""
         with self._lock:
             if self._closed:
                 raise EngineError(f"engine {self._name} was closed while requests were being asked")
-            return asyncio.run_coroutine_threadsafe(self._ask(key, request), self._loop)
+            self._waiting.append((key, request))
+            if self._tasks < self._settings.concurrency:
+                self._tasks += 1
+                self._loop.call_soon_threadsafe(self._start_task)
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether `finished` would return at once."""
+        return bool(self._taken) or not self._told.empty()
+
+    def finished(self) -> _Outcome:
+        """What became of the request that ended next; waits for it."""
+        if not self._taken:
+            self._taken.extend(self._told.get())
+        return self._taken.popleft()
 
     def close(self) -> None:
-        """Cancel all requests, close sockets, end the thread."""
+        """Cancel all requests, close sockets, end the thread. Whoever waits for a reply is told so by an error."""
         with self._lock:
             first, self._closed = not self._closed, True
         try:
@@ -178,8 +201,37 @@ class _Connections:
                 asyncio.run_coroutine_threadsafe(self._wind_down(), self._loop).result(timeout=5)
         finally:
             if first:
+                self._told.put([EngineError(f"engine {self._name} was closed while replies were awaited")])
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
+
+    def _start_task(self) -> None:
+        task = self._loop.create_task(self._answer_waiting())
+        # The loop itself holds tasks by weak references alone.
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _answer_waiting(self) -> None:
+        """Answer one request after another, as long as any wait."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._tasks -= 1
+                    return
+                key, request = self._waiting.popleft()
+            try:
+                self._tell(await self._ask(key, request))
+            except Exception as error:  # whatever it is, it ends the stage, in the consumer's thread
+                self._tell(error)
+
+    def _tell(self, outcome: _Outcome) -> None:
+        if not self._ended:
+            self._loop.call_soon(self._tell_ended)
+        self._ended.append(outcome)
+
+    def _tell_ended(self) -> None:
+        self._told.put(self._ended)
+        self._ended = []
 
     async def _wind_down(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -190,12 +242,10 @@ class _Connections:
             await self._session.close()
 
     async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
-        async with self._slots:
-            try:
-                body = self._body(request)
-                return await self._attempts(key, request, body)
-            except (_RequestError, UnreadableImageError) as error:
-                return ChatReply(key, "", "error", error=str(error))
+        try:
+            return await self._attempts(key, request, self._body(request))
+        except (_RequestError, UnreadableImageError) as error:
+            return ChatReply(key, "", "error", error=str(error))
 
     async def _attempts(self, key: str, request: ChatRequest, body: dict[str, Any]) -> ChatReply:
         last: _TransientError | None = None
@@ -281,13 +331,13 @@ class _Connections:
         try:
             async with session.post(
                 self._url,
-                data=json.dumps(body).encode(),
+                data=aiohttp.BytesPayload(json.dumps(body).encode()),
                 headers={"Authorization": f"Bearer {key}"} if key else None,
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
                 content = bytearray()
-                async for chunk in response.content.iter_chunked(1 << 16):
+                while chunk := await response.content.readany():
                     content += chunk
                     if len(content) > MAX_REPLY_BYTES:
                         raise _RequestError(f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
@@ -299,19 +349,20 @@ class _Connections:
 
     def _opened_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(self._note_connection)
             seconds = self._settings.timeout_seconds
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._settings.concurrency),
+                connector=_Connector(limit=self._settings.concurrency),
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS)),
                 headers={"Content-Type": "application/json", "User-Agent": "spare-assets"},
-                trace_configs=[trace],
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
-    async def _note_connection(self, *_: object) -> None:
-        self._connected = True
+    @property
+    def _connected(self) -> bool:
+        """Whether the server was ever reached."""
+        connector = None if self._session is None else self._session.connector
+        return isinstance(connector, _Connector) and connector.connected
 
     def _connection_problem(self, error: Exception) -> _TransientError | EngineError:
         if isinstance(error, TimeoutError):
@@ -430,7 +481,19 @@ class _Connections:
         return _storable(" ".join(text.split())[:MESSAGE_CHARACTERS])
 
 
-def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
+class _Connector(aiohttp.TCPConnector):
+    """Knows whether any connection came about; tracing, which tells it too, is dear at every request."""
+
+    connected = False
+
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        """A connection, as aiohttp asks for it."""
+        connection = await super().connect(*arguments, **named)
+        self.connected = True
+        return connection
+
+
+def _endpoint(base_url: str, name: str) -> tuple[URL, str | None]:
     """Address of chat completions, and the proxy of the environment that leads there.
 
     Raises EngineError for what is no http(s) address.
@@ -446,7 +509,7 @@ def _endpoint(base_url: str, name: str) -> tuple[str, str | None]:
         raise EngineError(f"{setting}: not an http or https address; it looks like http://127.0.0.1:8000/v1")
     local = host == "localhost" or host == "::1" or host.startswith("127.")
     proxy = None if local or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
-    return base_url.rstrip("/") + "/chat/completions", proxy
+    return URL(base_url.rstrip("/") + "/chat/completions"), proxy
 
 
 def _server_message(answer: Any, content: bytes) -> str:
