@@ -57,6 +57,7 @@ def findings(home: Home) -> Iterator[Finding]:
     """Everything a run of this profile depends on, in the order in which a run meets it."""
     yield Finding("Python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield from _disk(home)
+    yield from _stores(home)
     yield Finding(
         "data folder",
         "ok" if home.data.is_dir() else "note",
@@ -100,6 +101,27 @@ def _disk(home: Home) -> Iterator[Finding]:
     yield Finding("disk", "ok" if free >= needed else "note", f"{free / 1e9:,.0f} GB free under {home.path}")
     if not os.access(standing, os.W_OK):
         yield Finding("home", "missing", f"{standing} cannot be written: choose another home with --home")
+
+
+def _stores(home: Home) -> Iterator[Finding]:
+    """Where runs and tables are kept, where that is not the home."""
+    if (postgres := home.settings.instance.postgres) is not None:
+        from spare_assets.orchestration.instance import check_usable
+
+        try:
+            check_usable(home.settings.instance)
+            yield Finding("instance", "ok", f"PostgreSQL, {postgres}; not connected to")
+        except SettingsError as error:
+            yield Finding("instance", "missing", str(error))
+    if (address := home.settings.tables) is not None:
+        from spare_assets.storage.objects import Bucket
+        from spare_assets.storage.tables import TableError
+
+        try:
+            Bucket(address).check()
+            yield Finding("tables", "ok", f"{address}; the bucket answers")
+        except TableError as error:
+            yield Finding("tables", "missing", str(error))
 
 
 def _source(home: Home, key: str, source: SourceSettings) -> Iterator[Finding]:

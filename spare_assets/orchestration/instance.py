@@ -45,7 +45,7 @@ def prepare_instance(home: Home) -> None:
     than the profile says, or where that can't be used here.
     """
     instance = home.settings.instance
-    _check_usable(instance)
+    check_usable(instance)
     home.claim().dagster.mkdir(exist_ok=True)
     configuration = home.dagster / "dagster.yaml"
     wanted = instance_file(instance)
@@ -84,7 +84,8 @@ def _storage_of(configuration: str) -> Any:
         return None
 
 
-def _check_usable(instance: InstanceSettings) -> None:
+def check_usable(instance: InstanceSettings) -> None:
+    """Raises SettingsError where the database that a profile chooses can't be opened from here. It is not opened."""
     if instance.postgres is None:
         return
     if importlib.util.find_spec("dagster_postgres") is None:

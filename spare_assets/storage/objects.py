@@ -172,6 +172,11 @@ class Bucket:
         """How a request names an object."""
         return {"Bucket": self._name, "Key": self._prefix + key}
 
+    def check(self) -> None:
+        """Raises TableError where the bucket is not there or does not answer; nothing is read."""
+        with self.told(""):
+            self.client.head_bucket(Bucket=self._name)
+
     def find(self, key: str) -> Published | None:
         """What is published under a key, if anything is. Raises TableError for an object without a seal."""
         with self.told(key):

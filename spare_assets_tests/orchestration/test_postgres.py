@@ -12,6 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from spare_assets.cli.doctor import findings
 from spare_assets.cli.materialize import Materialization
 from spare_assets.orchestration import instance as instances
 from spare_assets.orchestration.instance import end_dead_runs, instance_file, open_instance, prepare_instance
@@ -200,3 +201,14 @@ def test_a_database_that_does_not_answer_is_named_without_the_password(
     with pytest.raises(SettingsError, match=r"^instance\.postgres: .*password authentication failed") as told:
         open_instance(home)
     assert wrong.split(":")[2].split("@")[0] not in str(told.value)
+
+
+@with_server
+def test_doctor_says_whether_runs_can_be_kept_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def instance() -> tuple[str, str]:
+        return next((found.verdict, found.detail) for found in findings(home) if found.subject == "instance")
+
+    assert instance() == ("ok", f"PostgreSQL, env:{VARIABLE}; not connected to")
+    monkeypatch.delenv(VARIABLE)
+    verdict, detail = instance()
+    assert verdict == "missing" and f"{VARIABLE} is not set" in detail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from spare_assets.cli.doctor import findings
+from spare_assets.settings import Home
 from spare_assets.storage import objects
 from spare_assets.storage.catalog import rebuild_catalog
 from spare_assets.storage.objects import ObjectTables, connection
@@ -266,6 +268,17 @@ def test_a_server_that_is_not_there_or_refuses_is_named_without_the_key(
     with pytest.raises(TableError, match=r"see AWS_ENDPOINT_URL, AWS_REGION") as told:
         store.exists("qa_pairs", "s")
     assert server["AWS_SECRET_ACCESS_KEY"] not in str(told.value)
+
+
+@with_server
+def test_doctor_says_whether_the_bucket_answers(address: str, make_home: Callable[..., Home]) -> None:
+    def tables(name: str, place: str) -> tuple[str, str]:
+        looked_at = findings(make_home(name, tables=place))
+        return next((found.verdict, found.detail) for found in looked_at if found.subject == "tables")
+
+    assert tables("here", address) == ("ok", f"{address}; the bucket answers")
+    verdict, detail = tables("nowhere", "s3://nobody-has-this/x")
+    assert verdict == "missing" and detail.startswith("s3://nobody-has-this/x/: ") and "AWS_ENDPOINT_URL" in detail
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
