@@ -1,4 +1,7 @@
-"""`python -m spare_assets_tests.faults`: the full fault matrix. Start it again to go on where it was stopped."""
+"""The full fault matrix: `TMPDIR=/dev/shm python -m spare_assets_tests.faults`. Started again, it goes on.
+
+In memory it takes half the time: nothing here needs a disk, and thousands of small databases wait for theirs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Whatever dies, what was paid for is kept; whatever comes in, nothing but data ha
 times and then runs on to the end: *lost* counts rows of the final tables that differ from an unbroken run's, and
 replies that were asked for twice.
 
-`{command}` on {date}, {system}; {minutes} minutes of cases in all.
+`{command}` on {date}, {system}; two cases at a time: {minutes} minutes of cases in all.
 
 {table}"""
 
@@ -68,7 +71,7 @@ def main() -> int:
 def page(table: str, seconds: float) -> str:
     """The table with its date, for the docs."""
     return PAGE_TEXT.format(
-        command=f"{COMMAND} --page",
+        command=f"TMPDIR=/dev/shm {COMMAND} --page",
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         system=f"Python {platform.python_version()}, {platform.system()}",
         minutes=round(seconds / 60),
