@@ -30,6 +30,6 @@ def rival(name: str, *requirements: str) -> Path:
             print(f"  installing {name}: {', '.join(requirements)}", file=sys.stderr, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-qq", *requirements], check=True)
             asked.write_text(wanted)
     return python
