@@ -182,38 +182,31 @@ def csv_rows(file: SourceFile, delimiter: str) -> Iterator[Row]:
     # The limit belongs to the interpreter, not to a reader; the default of 128 KB would hide what is wrong.
     csv.field_size_limit(MAX_CSV_FIELD_CHARACTERS)
     with opened(file) as stream:
-        latest = ""
+        number, latest = 0, ""
 
         def texts() -> Iterator[str]:
-            nonlocal latest
+            nonlocal number, latest
             while line := stream.readline(MAX_LINE_BYTES):
+                number += 1
                 # Bytes that are not UTF-8 ride along as surrogates, so that they cost their own row only.
                 latest = line.decode("utf-8", "surrogateescape")
                 yield latest
 
         lines = texts()
         first = next(lines, "").removeprefix("\ufeff")
-        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
         try:
-            header = next(reader, [])
+            header = next(csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True), [])
         except csv.Error as error:
             raise file.error(f"has no header that can be read: {error}") from None
         if repeated := sorted(name for name, times in Counter(header).items() if times > 1):
             raise file.error(f"names columns twice in its header: {', '.join(map(repr, repeated))}", "columns")
-        number = reader.line_num
         for line in lines:
-            start = number + 1
-            values = _unquoted(line, delimiter)
-            number = start
-            if values is None:
-                reader = csv.reader(itertools.chain([line], lines), delimiter=delimiter, strict=True)
-                try:
-                    values = next(reader, [])
-                except csv.Error as error:
-                    yield Row(start, None, f"not a row of separated values: {error}", _bytes(latest))
-                    continue
-                finally:
-                    number += reader.line_num - 1
+            start = number
+            try:
+                values = _values(line, lines, delimiter)
+            except csv.Error as error:
+                yield Row(start, None, f"not a row of separated values: {error}", _bytes(latest))
+                continue
             if not values:
                 continue
             raw = delimiter.join(values)
@@ -221,18 +214,41 @@ def csv_rows(file: SourceFile, delimiter: str) -> Iterator[Row]:
                 reason = f"has {len(values)} fields where the header has {len(header)}"
                 yield Row(start, None, reason, _bytes(raw))
                 continue
-            if not _is_unicode(raw):
+            if not all(map(_is_unicode, values)):
                 yield Row(start, None, "not UTF-8", _bytes(raw))
                 continue
             yield Row(start, dict(zip(header, (value or None for value in values), strict=True)), "", raw)
 
 
-def _unquoted(line: str, delimiter: str) -> list[str] | None:
-    """The values of a row that is one line without quotes or stray ends of line; None where `csv` has to look."""
-    plain = line.removesuffix("\n").removesuffix("\r")
-    if '"' in plain or "\r" in plain or len(plain) > MAX_CSV_FIELD_CHARACTERS:
-        return None
-    return plain.split(delimiter) if plain else []
+def _values(line: str, more: Iterator[str], delimiter: str) -> list[str]:
+    """The values of the row that a line begins; `more` are the lines after it. Raises csv.Error.
+
+    `csv` looks at each character. It is given a line as far as there are quotes in it: what follows the last one, such
+    as a picture in base64, is split.
+    """
+    if '"' not in line and (plain := _without_end(line)) is not None:
+        return plain.split(delimiter) if plain else []
+    rest = ""
+
+    def parts() -> Iterator[str]:
+        nonlocal rest
+        for whole in itertools.chain([line], more):
+            end = whole.rfind('"') + 1
+            rest = whole[end:] if whole.startswith(delimiter, end) and _without_end(whole[end:]) is not None else ""
+            yield whole[: len(whole) - len(rest)]
+            # Asked for more, though the row could have ended here: the quote stands in a value, and so does the rest.
+            inside, rest = rest, ""
+            if inside:
+                yield inside
+
+    values = next(csv.reader(parts(), delimiter=delimiter, strict=True), [])
+    return values + (_without_end(rest) or "").split(delimiter)[1:]
+
+
+def _without_end(text: str) -> str | None:
+    """A text without its end of line; None where `csv` might refuse it."""
+    plain = text.removesuffix("\n").removesuffix("\r")
+    return None if "\r" in plain or len(plain) > MAX_CSV_FIELD_CHARACTERS else plain
 
 
 def _is_unicode(text: str) -> bool:

@@ -41,6 +41,9 @@ parts = st.sampled_from([b"x", b"caf\xc3\xa9", b'"', b"\t", b"\t", b"\r", b"\n",
 @given(content=st.lists(parts, max_size=24).map(b"".join))
 @example(content=b'1\t"two\nlines"\n3\t4\n')
 @example(content=b'1\t"never closed\n3\t4\n')
+@example(content=b'"a"\t"\tx\ny"\n3\t4\n')
+@example(content=b'"a""\tx\n"\ty\r\n3\t4\n')
+@example(content=b'a"\tx\n"a"\tx\ry\n')
 @settings(max_examples=400, deadline=None)
 def test_rows_are_those_of_one_csv_reader(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "rows.tsv"
