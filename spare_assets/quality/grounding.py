@@ -86,10 +86,11 @@ def grounding_verdicts(pairs: pl.LazyFrame, captions: pl.LazyFrame, minimum: flo
             raise MisalignedTablesError(
                 f"caption {missing!r} has pairs but no text: materialize spatial_captions and what follows again"
             )
-        stated = _content_words(samples, "caption", "sample")
-        answers = _found(asked, "answer", stated)
+        vocabulary = pl.Categorical(pl.Categories.random())
+        stated = _content_words(samples, "caption", "sample", vocabulary)
+        answers = _found(asked, "answer", stated, vocabulary)
         unanswered = asked.join(answers, on="pair", how="anti")
-        questions = _found(unanswered, "question", stated)
+        questions = _found(unanswered, "question", stated, vocabulary)
         judged = asked.join(pl.concat([answers, questions]), on="pair", how="left", maintain_order="left").with_columns(
             score=(pl.col("found") / pl.col("words")).cast(pl.Float32).fill_null(0)
         )
@@ -123,14 +124,24 @@ def same_word() -> pl.Expr:
     )
 
 
-def _content_words(texts: pl.DataFrame, column: str, key: str) -> pl.DataFrame:
-    """Distinct content words of each text: the text's key and the word."""
-    tokens = texts.select(key, token=pl.col(column).str.extract_all(_TOKEN)).explode("token").drop_nulls()
+def _content_words(texts: pl.DataFrame, column: str, key: str, vocabulary: pl.Categorical) -> pl.DataFrame:
+    """Content words of each text, as often as they stand there: the text's key and the word.
+
+    Strings are looked at once, to number the tokens; numbers are all that is compared from there on. What words of two
+    calls are compared by holds only while a frame of the first is there.
+    """
+    tokens = (
+        texts.select(key, token=pl.col(column).str.extract_all(_TOKEN))
+        .explode("token")
+        .drop_nulls()
+        .with_columns(pl.col("token").cast(pl.Categorical(pl.Categories.random())))
+    )
     # The few distinct tokens are normalized, not the many occurrences.
     words = (
         tokens.select(pl.col("token").unique())
         .with_columns(
             word=pl.col("token")
+            .cast(pl.String)
             .str.normalize("NFKC")
             .str.to_uppercase()
             .str.to_lowercase()
@@ -138,17 +149,25 @@ def _content_words(texts: pl.DataFrame, column: str, key: str) -> pl.DataFrame:
             .str.replace_all(r"['’]", "")
         )
         .filter(~pl.col("word").is_in(STOP_WORDS))
-        .select("token", word=same_word())
+        .select("token", word=same_word().cast(vocabulary))
     )
-    return tokens.join(words, on="token").select(key, "word").unique()
+    return tokens.join(words, on="token").select(key, "word")
 
 
-def _found(asked: pl.DataFrame, column: str, stated: pl.DataFrame) -> pl.DataFrame:
+def _stands(key: str) -> pl.Expr:
+    """A text and a word in it as one number."""
+    return pl.col(key).cast(pl.UInt64) * 2**32 + pl.col("word").to_physical()
+
+
+def _found(asked: pl.DataFrame, column: str, stated: pl.DataFrame, vocabulary: pl.Categorical) -> pl.DataFrame:
     """How many content words a text of each pair has, and how many of them its caption states: one row per pair."""
-    words = _content_words(asked, column, "pair").join(asked.select("pair", "sample"), on="pair")
+    words = _content_words(asked, column, "pair", vocabulary)
     return (
-        words.join(stated.with_columns(stated=True), on=["sample", "word"], how="left")
+        words.filter(_stands("pair").is_first_distinct())
+        .join(asked.select("pair", "sample"), on="pair")
+        # Before they are grouped, or every group would look through all that is stated.
+        .with_columns(found=_stands("sample").is_in(stated.select(_stands("sample").implode()).to_series()))
         .group_by("pair")
-        .agg(found=pl.col("stated").sum(), words=pl.len())
+        .agg(pl.col("found").sum(), words=pl.len())
         .with_columns(column=pl.lit(column))
     )
