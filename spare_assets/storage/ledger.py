@@ -71,6 +71,11 @@ _NAMES = tuple(field.name for field in fields(Completion))
 _FIELDS = set(_NAMES)
 # `dataclasses.asdict` copies deeply, which takes several times what writing a line does.
 _values = attrgetter(*_NAMES)
+_TEXTS = tuple(name for name, kind in RECORD.items() if kind == pl.String)
+_NUMBERS = tuple(
+    (name, (int, float) if kind == pl.Float64 else (int,)) for name, kind in RECORD.items() if name not in _TEXTS
+)
+_MAY_BE_ABSENT = {"probability", "error"}
 _KEY = re.compile(r"[0-9a-f]{64}")
 _HALF_PAIRS = re.compile(r"[\ud800-\udfff]")
 
@@ -247,15 +252,17 @@ def _record(line: Any) -> dict[str, Any]:
     """
     if not isinstance(line, dict) or line.keys() != _FIELDS:
         raise ValueError
-    for name, kind in RECORD.items():
+    for name in _TEXTS:
+        if isinstance(value := line[name], str):
+            if not value.isascii():
+                line[name] = _HALF_PAIRS.sub("\ufffd", value)
+        elif value is not None or name not in _MAY_BE_ABSENT:
+            raise ValueError
+    for name, kinds in _NUMBERS:
         value = line[name]
-        if value is None and name in ("probability", "error"):
+        if value is None and name in _MAY_BE_ABSENT:
             continue
-        if kind == pl.String:
-            if not isinstance(value, str):
-                raise ValueError
-            line[name] = value if value.isascii() else _HALF_PAIRS.sub("\ufffd", value)
-        elif type(value) not in ((int, float) if kind == pl.Float64 else (int,)) or not abs(value) < 2**53:
+        if type(value) not in kinds or not abs(value) < 2**53:
             raise ValueError
     if not _KEY.fullmatch(line["key"]):
         raise ValueError
