@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +35,8 @@ _FORK = multiprocessing.get_context("fork")
 _SLOTS = 8
 _FIRST_PORT, _PORT_STEPS = 20_000, 700
 _LIMIT_SECONDS = 600.0
-_LAST = 1_000
+_PRINTED_SECONDS = 5.0
+_LAST = 4_000
 _Result = TypeVar("_Result")
 
 
@@ -158,9 +160,15 @@ class Run:
         self.log = log
         self._reader, writer = os.pipe()
         self._rest = b""
-        self._process = _FORK.Process(target=_materialize, args=(arguments, fault, writer, log))
+        # Another process writes the log: where the run's disk is full, it can still be heard.
+        printed, output = os.pipe()
+        with log.open("wb") as file:
+            self._printer = subprocess.Popen(["cat"], stdin=printed, stdout=file, start_new_session=True)
+        os.close(printed)
+        self._process = _FORK.Process(target=_materialize, args=(arguments, fault, writer, output))
         self._process.start()
         os.close(writer)
+        os.close(output)
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
@@ -197,6 +205,9 @@ class Run:
         while self.next_mark() is not None:
             pass
         os.close(self._reader)
+        # What outlives the run holds its output open, and is found where leftovers are looked for.
+        with suppress(subprocess.TimeoutExpired):
+            self._printer.wait(_PRINTED_SECONDS)
         return self._process.exitcode
 
     def told(self) -> str:
@@ -209,9 +220,8 @@ class Run:
         return self.marks[-1] if self.marks else None
 
 
-def _materialize(arguments: Sequence[str], fault: str, marks: int, log: Path) -> None:
+def _materialize(arguments: Sequence[str], fault: str, marks: int, output: int) -> None:
     os.setsid()
-    output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     from spare_assets.orchestration.stage import Stage
