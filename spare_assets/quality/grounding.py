@@ -30,7 +30,7 @@ STOP_WORDS = frozenset(
 )
 
 # Words whose plural, spelling or digits no rule below finds.
-_SAME_WORDS = {
+SAME_WORDS = {
     **{
         "people": "person",
         "children": "child",
@@ -116,7 +116,7 @@ def same_word() -> pl.Expr:
     """
     return (
         pl.col("word")
-        .replace(_SAME_WORDS)
+        .replace(SAME_WORDS)
         .str.replace(r"^(.+[^sui])s$", "${1}")
         .str.replace(r"ie$", "y")
         .str.replace(r"(ch|sh|[xszo])e$", "${1}")
