@@ -102,10 +102,11 @@ def endless_scans() -> bytes:
 
 
 def plain(body: bytes, kind: str = "image/jpeg", head: bytes = _OK) -> Sending:
-    """A whole answer."""
+    """A whole answer. The connection ends with it, and it says so: a client would use it again."""
+    rest = b"Content-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (kind.encode(), len(body))
 
     async def send() -> AsyncIterator[bytes]:
-        yield head + b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (kind.encode(), len(body), body)
+        yield head + rest + body
 
     return send
 
