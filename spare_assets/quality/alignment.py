@@ -14,14 +14,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spare_assets.quality.embeddings import BLOCK_ROWS, Workspace, embeddings_of
-from spare_assets.quality.samples import MisalignedTablesError, sample_chunks, verdict_columns
+from spare_assets.quality.samples import MisalignedTablesError, Rows, sample_chunks, verdict_columns
 
 Mode = Literal["required", "when_image_present", "off"]
 
 
 def alignment_verdicts(
     pairs: pl.LazyFrame,
-    question_embeddings: pl.LazyFrame,
+    question_embeddings: Rows,
     image_embeddings: pl.LazyFrame,
     caption_images: pl.LazyFrame,
     *,
@@ -54,7 +54,7 @@ def alignment_verdicts(
     places = images.select("image_id", place=pl.int_range(pl.len(), dtype=pl.UInt32))
     for chunk, embedded, listed in sample_chunks(
         pairs.select("pair_id", "caption_id", "source", "position"),
-        question_embeddings.select("caption_id", "pair_id", "embedding"),
+        question_embeddings,
         caption_images.select("caption_id", "image_id", "status"),
     ):
         located = chunk.join(listed, on="caption_id", how="left", maintain_order="left").join(

@@ -107,7 +107,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 stage,
                 "deduplication",
                 qa_pairs,
-                deduplication_verdicts(qa_pairs, question_embeddings, cosine),
+                deduplication_verdicts(qa_pairs, stage.vectors("question_embeddings"), cosine),
             )
 
     reference_version = fingerprint(1, quality.reference_terms)
@@ -190,7 +190,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             )
             verdicts = alignment_verdicts(
                 grounded_pairs,
-                question_embeddings,
+                stage.vectors("question_embeddings"),
                 image_embeddings,
                 caption_images,
                 mode=quality.alignment,

@@ -13,10 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spare_assets.quality.embeddings import BLOCK_ROWS, Workspace, embeddings_of
-from spare_assets.quality.samples import sample_chunks, verdict_columns
+from spare_assets.quality.samples import Rows, sample_chunks, verdict_columns
 
 
-def deduplication_verdicts(pairs: pl.LazyFrame, embeddings: pl.LazyFrame, cosine: float) -> Iterator[pl.DataFrame]:
+def deduplication_verdicts(pairs: pl.LazyFrame, embeddings: Rows, cosine: float) -> Iterator[pl.DataFrame]:
     """Verdicts on pairs, greedily in generation order within each sample.
 
     A pair goes when an earlier pair of its sample asks the same question (Unicode normal form, case, white space and
@@ -27,7 +27,7 @@ def deduplication_verdicts(pairs: pl.LazyFrame, embeddings: pl.LazyFrame, cosine
     Raises MisalignedTablesError when they do not fit.
     """
     named = pairs.select("pair_id", "caption_id", "source", "position", folded=folded_question())
-    for chunk, embedded in sample_chunks(named, embeddings.select("caption_id", "pair_id", "embedding")):
+    for chunk, embedded in sample_chunks(named, embeddings):
         first = chunk.select(pl.col("position").first().over("caption_id", "folded")).to_series()
         repeated = first != chunk["position"]
         kept, score, nearest = _greedy(chunk, embeddings_of(chunk, embedded), repeated.to_numpy(), cosine)

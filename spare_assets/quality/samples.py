@@ -5,7 +5,9 @@ How rows travel to a check, and the form of its verdicts, belong here. What a ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TypeAlias
 
 import polars as pl
 
@@ -16,9 +18,11 @@ class MisalignedTablesError(ValueError):
     """Two tables that belong together do not fit; the message names a row and what to materialize."""
 
 
-def sample_chunks(
-    pairs: pl.LazyFrame, *beside: pl.LazyFrame, rows: int = CHUNK_ROWS
-) -> Iterator[tuple[pl.DataFrame, ...]]:
+Rows: TypeAlias = pl.LazyFrame | Iterable[pl.DataFrame]
+"""A table, or its batches as somebody reads them: one at least, perhaps without rows."""
+
+
+def sample_chunks(pairs: pl.LazyFrame, *beside: Rows, rows: int = CHUNK_ROWS) -> Iterator[tuple[pl.DataFrame, ...]]:
     """Chunks of about `rows` pairs, each followed by the rows of the other tables that have the same captions.
 
     All tables are sorted by caption_id. A sample is never split, so a chunk is longer than `rows` where a sample is.
@@ -46,10 +50,10 @@ def verdict_columns(*, kept: pl.Expr, score: pl.Expr, threshold: float | None, r
     ]
 
 
-def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+def _batches(table: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Batches of a table, in order, found to be sorted by caption_id."""
     previous = ""
-    for batch in table.collect_batches(chunk_size=rows, maintain_order=True):
+    for batch in table:
         if batch.height:
             captions = batch["caption_id"]
             if captions[0] < previous or not captions.is_sorted():
@@ -64,7 +68,7 @@ def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
 def _whole_samples(pairs: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
     """Batches moved on to the next change of caption."""
     pending: list[pl.DataFrame] = []
-    for batch in _batches(pairs, rows):
+    for batch in _batches(pairs.collect_batches(chunk_size=rows, maintain_order=True)):
         captions = batch["caption_id"]
         complete = int((captions != captions[-1]).sum())
         if complete or (pending and pending[-1].item(-1, "caption_id") != captions[-1]):
@@ -78,9 +82,17 @@ def _whole_samples(pairs: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
 class _Stream:
     """A table read forward, once, by ascending ranges of captions."""
 
-    def __init__(self, table: pl.LazyFrame, rows: int) -> None:
-        self._batches = _batches(table, rows)
-        self._held: list[pl.DataFrame] = [table.collect_schema().to_frame()]
+    def __init__(self, table: Rows, rows: int) -> None:
+        batches: Iterator[pl.DataFrame]
+        if isinstance(table, pl.LazyFrame):
+            nothing = table.collect_schema().to_frame()
+            batches = table.collect_batches(chunk_size=rows, maintain_order=True)
+        else:
+            given = iter(table)
+            first = next(given)
+            nothing, batches = first.clear(), chain([first], given)
+        self._batches = _batches(batches)
+        self._held: list[pl.DataFrame] = [nothing]
 
     def between(self, first: str, last: str) -> pl.DataFrame:
         """Rows of the captions from first to last; earlier rows are let go."""

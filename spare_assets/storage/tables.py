@@ -26,7 +26,7 @@ from spare_assets.storage.durability import sync, write_whole
 from spare_assets.storage.queries import database, quoted
 from spare_assets.storage.schemas import TABLES, TableSchema
 from spare_assets.storage.temporaries import temporary_beside
-from spare_assets.storage.vectors import scan_vectors, vector_layout
+from spare_assets.storage.vectors import vector_batches, vector_layout
 
 if TYPE_CHECKING:
     from spare_assets.settings import Home
@@ -100,9 +100,13 @@ class TableStore:
         """Rows of a table, lazily. Raises TableError when it is not materialized, or not as it was written."""
         path = self._present(table, source)
         _check_seal(path)
-        schema = TABLES.get(table)
-        vectors = schema is not None and any(column.dtype is None for column in schema.columns)
-        return scan_vectors(path) if vectors else pl.scan_parquet(path, glob=False)
+        return pl.scan_parquet(path, glob=False)
+
+    def vectors(self, table: str, source: str, *columns: str) -> Iterator[pl.DataFrame]:
+        """Columns of a table that holds vectors, in order, in batches. Raises TableError as `scan` does."""
+        path = self._present(table, source)
+        _check_seal(path)
+        return vector_batches(path, columns)
 
     def rows(self, table: str, source: str | None = None) -> int:
         """Row count, from the file's footer."""

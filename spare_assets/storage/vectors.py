@@ -6,14 +6,14 @@ need, and pyarrow reads it several times as fast as polars. What the vectors mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from polars.io.plugins import register_io_source
 
 _ROWS = 16_384
 
@@ -36,26 +36,14 @@ def vector_layout(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
     return schema, {"compression": compression, "use_dictionary": others, "write_statistics": others}
 
 
-def scan_vectors(path: Path) -> pl.LazyFrame:
-    """Rows of a Parquet file with vectors, lazily and in order, as `pl.scan_parquet` has them."""
-    plain = pl.scan_parquet(path, glob=False)
-
-    def rows(
-        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        if predicate is not None or most is not None:
-            # A few of them: polars skips the row groups that can't hold any.
-            few = plain if most is None else plain.head(most)
-            few = few if predicate is None else few.filter(predicate)
-            yield (few if columns is None else few.select(columns)).collect()
-            return
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(size or _ROWS, columns=columns, use_threads=False):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame if columns is None else frame.select(columns)
-
-    return register_io_source(rows, schema=plain.collect_schema(), is_pure=True)
+def vector_batches(path: Path, columns: Sequence[str], rows: int = _ROWS) -> Iterator[pl.DataFrame]:
+    """Rows of a Parquet file with vectors, in order, in batches of so many; the first, which tells types, has none."""
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(rows, columns=list(columns), use_threads=False)
+        for batch in chain([file.schema_arrow.empty_table()], batches):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame.select(columns)
 
 
 def _is_vector(dtype: pa.DataType) -> bool:

@@ -129,21 +129,27 @@ def make(folder: Path, pairs: int) -> None:
 
 def ours(folder: Path) -> dict[str, Any]:
     """Both checks, from tables to tables; the seconds of each."""
+    import polars as pl
+
     from spare_assets.quality.alignment import alignment_verdicts
     from spare_assets.quality.deduplication import deduplication_verdicts
     from spare_assets.storage.tables import TableStore
 
     store = TableStore(folder / "tables")
-    pairs, embeddings, images, caption_images = (
-        store.scan(name, SOURCE) for name in ("qa_pairs", "question_embeddings", "image_embeddings", "caption_images")
+    pairs, images, caption_images = (
+        store.scan(name, SOURCE) for name in ("qa_pairs", "image_embeddings", "caption_images")
     )
+
+    def embeddings() -> Iterator[pl.DataFrame]:
+        return store.vectors("question_embeddings", SOURCE, "caption_id", "pair_id", "embedding")
+
     begun = time.perf_counter()
-    duplicates = store.stage("deduplication_verdicts", SOURCE, deduplication_verdicts(pairs, embeddings, COSINE))
+    duplicates = store.stage("deduplication_verdicts", SOURCE, deduplication_verdicts(pairs, embeddings(), COSINE))
     deduplicated = time.perf_counter()
     scores = store.stage(
         "alignment_verdicts",
         SOURCE,
-        alignment_verdicts(pairs, embeddings, images, caption_images, mode="required", minimum=MINIMUM),
+        alignment_verdicts(pairs, embeddings(), images, caption_images, mode="required", minimum=MINIMUM),
     )
     aligned = time.perf_counter()
     store.publish(duplicates, scores)

@@ -18,7 +18,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,20 +116,19 @@ def checked(folder: Path, *, once: bool) -> dict[str, Any]:
     def embedded() -> Any:
         return question_embeddings(pairs, None, encoder, "", Progress("questions", total, lambda beat: None))
 
-    def stored() -> pl.LazyFrame:
-        store.publish(store.stage("question_embeddings", SOURCE, embedded()))
-        rows: pl.LazyFrame = store.scan("question_embeddings", SOURCE)
-        return rows
+    def stored() -> Iterator[pl.DataFrame]:
+        return store.vectors("question_embeddings", SOURCE, "caption_id", "pair_id", "embedding")
 
     def in_memory() -> pl.LazyFrame:
         batches: list[pl.DataFrame] = list(embedded())
         return pl.concat(batches).lazy()
 
     wall, cpu = time.perf_counter(), time.process_time()
-    first = stored() if once else in_memory()
-    duplicates = pl.concat(deduplication_verdicts(pairs, first, 0.95))
-    second = first if once else in_memory()
-    scores = pl.concat(alignment_verdicts(pairs, second, images, caption_images, mode="required", minimum=0.0))
+    if once:
+        store.publish(store.stage("question_embeddings", SOURCE, embedded()))
+    vectors = stored if once else in_memory
+    duplicates = pl.concat(deduplication_verdicts(pairs, vectors(), 0.95))
+    scores = pl.concat(alignment_verdicts(pairs, vectors(), images, caption_images, mode="required", minimum=0.0))
     taken = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     digest = hashlib.sha256()
     for verdicts in (duplicates, scores):

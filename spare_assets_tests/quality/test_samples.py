@@ -40,3 +40,12 @@ def test_a_table_out_of_order_is_refused(rows: int) -> None:
         list(sample_chunks(table([1, 2, 2, 0]), rows=rows))
     with pytest.raises(MisalignedTablesError, match="not sorted"):
         list(sample_chunks(table([1, 2, 3, 4]), table([1, 3, 2, 4]), rows=rows))
+
+
+def test_a_table_may_come_in_batches_of_its_own() -> None:
+    captions = [f"c{number // 5:03d}" for number in range(200)]
+    pairs = pl.DataFrame({"caption_id": captions, "pair_id": range(200)})
+    batches = [pairs.clear(), *(pairs[start : start + 33] for start in range(0, 200, 33))]
+    for chunk, beside, nothing in sample_chunks(pairs.lazy(), iter(batches), [pairs.clear()], rows=40):
+        assert beside.equals(chunk)
+        assert nothing.equals(pairs.clear())

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spare_assets.storage.tables import TableStore
-from spare_assets.storage.vectors import scan_vectors
+from spare_assets.storage.vectors import vector_batches
 
 ROWS = 40_000
 
@@ -38,25 +37,11 @@ def path(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.path("question_embeddings", "a")
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        lambda rows: rows,
-        lambda rows: rows.select("embedding", "caption_id"),
-        lambda rows: rows.filter(pl.col("caption_id").is_between(pl.lit("a:000100"), pl.lit("a:000200"))),
-        lambda rows: rows.filter(pl.col("position") == 3).select("pair_id", "embedding").head(30),
-        lambda rows: rows.slice(20_000, 5),
-        lambda rows: rows.tail(2),
-        lambda rows: rows.select(pl.len()),
-    ],
-)
-def test_a_table_of_vectors_answers_as_any_other(path: Path, query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> None:
-    assert query(scan_vectors(path)).collect().equals(query(pl.scan_parquet(path)).collect())
-
-
 def test_batches_come_in_order(path: Path, table: pl.DataFrame) -> None:
-    batches = list(scan_vectors(path).collect_batches(chunk_size=5_000, maintain_order=True))
-    assert len(batches) > 2 and pl.concat(batches).equals(table)
+    nothing, *batches = vector_batches(path, ["embedding", "caption_id"], 5_000)
+    wanted = table.select("embedding", "caption_id")
+    assert nothing.equals(wanted.clear())
+    assert len(batches) == 8 and pl.concat(batches).equals(wanted)
 
 
 def test_vectors_are_stored_as_they_are_read_fastest(path: Path) -> None:
