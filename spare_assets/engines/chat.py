@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -85,6 +86,26 @@ class ChatEngine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds; it may be used again afterwards."""
+
+
+@runtime_checkable
+class BatchingEngine(ChatEngine, Protocol):
+    """A chat engine that tells which replies are there together, so that they can be stored together."""
+
+    def complete_together(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[list[ChatReply], None, None]:
+        """As `complete`; nothing is waited for between the replies of a list."""
+
+
+def completed(
+    engine: ChatEngine, requests: Iterable[tuple[str, ChatRequest]]
+) -> Generator[list[ChatReply], None, None]:
+    """An engine's replies as they finish: those of one list together, by themselves where it doesn't say."""
+    if isinstance(engine, BatchingEngine):
+        yield from engine.complete_together(requests)
+        return
+    with closing(engine.complete(requests)) as replies:
+        for reply in replies:
+            yield [reply]
 
 
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode

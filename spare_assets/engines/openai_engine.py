@@ -22,12 +22,14 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import uvloop
 from yarl import URL
 
 from spare_assets import settings as profile
@@ -52,6 +54,7 @@ MESSAGE_CHARACTERS = 500
 KEY_CHARACTERS = 16
 # So many requests failed in a row, none answered between them, are an outage and not their own fault.
 OUTAGE_REQUESTS = 64
+_PULLING_SECONDS = 0.02
 # Half of a character outside Unicode's first plane: JSON can say it, no table can hold it.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _GREATEST_NUMBER = 1e12
@@ -96,6 +99,12 @@ class OpenAIEngine:
 
         Raises EngineError where going on is pointless: key refused, model unknown, server not to be reached.
         """
+        with closing(self.complete_together(requests)) as batches:
+            for replies in batches:
+                yield from replies
+
+    def complete_together(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[list[ChatReply], None, None]:
+        """As `complete`, with those replies together that are there together."""
         connections = _Connections(self._settings, self._name)
         self._open.add(connections)
         try:
@@ -104,31 +113,34 @@ class OpenAIEngine:
             self._open.discard(connections)
             connections.close()
 
-    def _exchange(self, connections: _Connections, requests: Iterator[tuple[str, ChatRequest]]) -> Iterator[ChatReply]:
+    def _exchange(
+        self, connections: _Connections, requests: Iterator[tuple[str, ChatRequest]]
+    ) -> Iterator[list[ChatReply]]:
         pending = 0
         more = True
         while True:
+            begun = time.monotonic()
             while more and pending < 2 * self._settings.concurrency:
                 if (item := next(requests, None)) is None:
                     more = False
                     break
                 connections.ask(*item)
                 pending += 1
-                if connections.has_finished:
+                # Where requests are slow to come by, a reply is not to wait for them.
+                if connections.has_finished and time.monotonic() - begun > _PULLING_SECONDS:
                     break
             if not pending:
                 return
-            outcome = connections.finished()
-            pending -= 1
-            if isinstance(outcome, ChatReply):
-                yield outcome
-                continue
-            if isinstance(outcome, EngineError):
-                # What has already come back is not lost with the rest.
-                while connections.has_finished:
-                    if isinstance(late := connections.finished(), ChatReply):
-                        yield late
-            raise outcome
+            outcomes = connections.finished()
+            pending -= len(outcomes)
+            error = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
+            # What has already come back is not lost with the rest.
+            while error is not None and connections.has_finished:
+                outcomes += connections.finished()
+            if replies := [outcome for outcome in outcomes if isinstance(outcome, ChatReply)]:
+                yield replies
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         """Stop what is under way and free connections. The engine can be used again."""
@@ -156,11 +168,10 @@ class _Connections:
         self._running: set[asyncio.Task[None]] = set()
         self._ended: list[_Outcome] = []
         self._told: queue.SimpleQueue[list[_Outcome]] = queue.SimpleQueue()
-        self._taken: deque[_Outcome] = deque()
         # Guards what the consumer and the loop both count on: closed or not, what waits, and how many tasks see to it.
         self._lock = threading.Lock()
         self._closed = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -184,13 +195,11 @@ class _Connections:
     @property
     def has_finished(self) -> bool:
         """Whether `finished` would return at once."""
-        return bool(self._taken) or not self._told.empty()
+        return not self._told.empty()
 
-    def finished(self) -> _Outcome:
-        """What became of the request that ended next; waits for it."""
-        if not self._taken:
-            self._taken.extend(self._told.get())
-        return self._taken.popleft()
+    def finished(self) -> list[_Outcome]:
+        """What became of the requests that ended next, one or more; waits for them."""
+        return self._told.get()
 
     def close(self) -> None:
         """Cancel all requests, close sockets, end the thread. Whoever waits for a reply is told so by an error."""

@@ -165,10 +165,10 @@ class LedgerWriter:
         self._syncer.start()
         return self
 
-    def append(self, completion: Completion) -> None:
-        """Store one reply at once."""
-        line = json.dumps(dict(zip(_NAMES, _values(completion), strict=True))).encode() + b"\n"
-        view = memoryview(line)
+    def append(self, *completions: Completion) -> None:
+        """Store one reply at once, or several that came together."""
+        lines = [json.dumps(dict(zip(_NAMES, _values(completion), strict=True))) + "\n" for completion in completions]
+        view = memoryview("".join(lines).encode())
         while view:
             view = view[os.write(self._descriptor, view) :]
         self._dirty = True

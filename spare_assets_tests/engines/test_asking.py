@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Iterable
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -51,6 +53,33 @@ def test_every_row_gets_its_reply_in_order(tmp_path: Path) -> None:
     assert answers["caption_id"].to_list() == ["s:0", "s:1", "s:2"]
     assert (tally.asked, tally.answered_before, tally.prompt_tokens) == (3, 0, 9)
     assert not list((tmp_path / "scratch").iterdir())
+
+
+class PairingEngine(EchoEngine):
+    """Answers two at a time, and looks what is stored when it goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.threshold = folder, 0
+        self.stored: list[int] = []
+
+    def complete_together(self, requests: Iterable[tuple[str, ChatRequest]]) -> Generator[list[ChatReply], None, None]:
+        self.threshold = gc.get_threshold()[0]
+        replies = self.complete(requests)
+        while pair := list(islice(replies, 2)):
+            yield pair
+            self.stored.append(sum(path.read_bytes().count(b"\n") for path in self.folder.rglob("*.jsonl")))
+
+
+def test_replies_that_come_together_are_stored_before_the_engine_goes_on(tmp_path: Path) -> None:
+    engine = PairingEngine(tmp_path)
+    before = gc.get_threshold()
+    tally, answers = ask(tmp_path, engine, ["a", "b", "c", "d", "e"])
+    assert engine.stored == [2, 4, 5]
+    assert answers["text"].to_list() == ["A", "B", "C", "D", "E"]
+    assert (tally.asked, tally.completion_tokens) == (5, 5)
+    assert engine.threshold > before[0], "the collector is held back"
+    assert gc.get_threshold() == before, "and only while asking"
 
 
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
