@@ -15,6 +15,7 @@ from typing import Any
 
 import datasets
 from data_juicer.core.data import NestedDataset
+from data_juicer.ops import base_op
 from data_juicer.ops.base_op import Deduplicator, Filter
 from data_juicer.utils.constant import Fields, HashKeys
 
@@ -28,7 +29,7 @@ class QuestionDeduplicator(Deduplicator):  # type: ignore[misc]
     _name = "question_deduplicator"
 
     def __init__(self, rules: PlainRules) -> None:
-        super().__init__(text_key="question", num_proc=1)
+        super().__init__(text_key="question", auto_op_parallelism=False)
         self._rules = rules
 
     def compute_hash(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class _RuleFilter(Filter):  # type: ignore[misc]
     _batched_op = True
 
     def __init__(self, rules: PlainRules) -> None:
-        super().__init__(text_key="question", num_proc=1)
+        super().__init__(text_key="question", auto_op_parallelism=False)
         self._rules = rules
 
     def compute_stats_batched(self, samples: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +96,8 @@ def main() -> None:
     """One operator after the other in this process, batched where data-juicer can; workers take longer to start."""
     pairs, words, output = map(Path, sys.argv[1:])
     datasets.disable_progress_bars()
+    # After every operator it frees its models. There are none, and for that alone it would install PyTorch.
+    base_op.free_models = lambda: None
     watch, rules = Stopwatch(), PlainRules(words)
     rows = NestedDataset(datasets.Dataset.from_parquet(str(pairs), cache_dir=str(output / "cache")))
     operators = [QuestionDeduplicator(rules), ReferenceFilter(rules), GroundingFilter(rules)]

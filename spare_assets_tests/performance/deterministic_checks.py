@@ -36,8 +36,8 @@ WORK = "checks 1 to 3"
 RIVALS = {
     "datasets": ("datasets==5.2.0",),
     "datatrove": ("datatrove[io]==0.10.1", "regex==2026.11.15"),
-    # It imports aiohttp without asking for it.
-    "data_juicer": ("py-data-juicer==1.6.1", "aiohttp==3.14.5"),
+    # It imports aiohttp without asking for it, and would install Ray while it runs.
+    "data_juicer": ("py-data-juicer==1.6.1", "aiohttp==3.14.5", "ray==2.60.0"),
 }
 
 
@@ -50,7 +50,12 @@ def theirs(name: str, python: Path, folder: Path) -> Usage:
     """A rival's run over the same pairs; of an earlier one nothing is left to it."""
     output = folder / name
     module = f"{PACKAGE}.checks_{name}"
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "HF_HUB_OFFLINE": "1", "HF_HOME": str(output)}
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(output),
+        "LOGURU_LEVEL": "ERROR",
+    }
     files = (folder / "pairs.parquet", folder / "rules.json", output)
     return of_work(run([python, "-m", module, *files], environment))
 
