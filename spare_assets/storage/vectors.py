@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _ROWS = 16_384
+_BUFFER_BYTES = 1 << 20
 
 
 def vector_layout(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
@@ -38,7 +39,8 @@ def vector_layout(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
 
 def vector_batches(path: Path, columns: Sequence[str], rows: int = _ROWS) -> Iterator[pl.DataFrame]:
     """Rows of a Parquet file with vectors, in order, in batches of so many; the first, which tells types, has none."""
-    with pq.ParquetFile(path) as file:
+    # Reading ahead, which pyarrow does by itself, keeps what was read until the end of the file.
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
         batches = file.iter_batches(rows, columns=list(columns), use_threads=False)
         for batch in chain([file.schema_arrow.empty_table()], batches):
             frame = pl.from_arrow(batch)
