@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
 from spare_assets.settings import DATA_VARIABLE, HOME_VARIABLE, PROFILE_VARIABLE, Home, load_settings
 from spare_assets_tests.profiles import sandbox_profile
+
+# How long an example takes tells of the machine; whatever else is chosen, as on CI, stays.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
