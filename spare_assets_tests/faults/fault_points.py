@@ -159,13 +159,13 @@ def _half_a_reply(after: int) -> Callable[[Die], None]:
         append = writer.append
         count = 0
 
-        def appended(self: Any, completion: Any) -> None:
+        def appended(self: Any, *completions: Any) -> None:
             nonlocal count
-            count += die.inside
+            count += die.inside * len(completions)
             if count > after:
-                line = json.dumps(asdict(completion)).encode()
-                die(lambda: os.write(self._descriptor, line[: len(line) // 2]))
-            append(self, completion)
+                lines = "".join(json.dumps(asdict(completion)) + "\n" for completion in completions).encode()
+                die(lambda: os.write(self._descriptor, lines[: len(lines) // 2]))
+            append(self, *completions)
 
         writer.append = appended
 
