@@ -152,7 +152,9 @@ class Watched:
         """A text asked for again was waited with, each time longer."""
         for times in self.times.values():
             for attempt, (before, after) in enumerate(itertools.pairwise(times)):
-                assert after - before >= BACKOFF * 2**attempt / 2, f"asked again after {after - before:.3f} s"
+                # The two are taken as they reach this server, the first perhaps late.
+                least = 0.8 * BACKOFF * 2**attempt / 2
+                assert after - before >= least, f"asked again after {after - before:.3f} s"
 
 
 def in_trouble(folder: Path, trouble: Trouble, rows: int) -> Outcome:
