@@ -114,9 +114,9 @@ class Stage:
         same = all(metadata.get(key) == value for key, value in recorded.items())
         return self.store.scan(table, self.partition) if same else None
 
-    def vectors(self, table: str) -> Iterator[pl.DataFrame]:
-        """The vectors of a source's pairs, batch by batch: several times as fast as its LazyFrame gives them."""
-        return self.store.vectors(table, self.source_key, "caption_id", "pair_id", "embedding")
+    def vectors(self, table: str, *columns: str) -> Iterator[pl.DataFrame]:
+        """Columns of a source's table of vectors, batch by batch: many times as fast as its LazyFrame gives them."""
+        return self.store.vectors(table, self.source_key, *columns)
 
     def limit_to(self, limit: int | None, *, replace_full: bool) -> None:
         """Declare this run a trial of so many captions. Raises Failure where that would replace a full table."""

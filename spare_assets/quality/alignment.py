@@ -22,7 +22,7 @@ Mode = Literal["required", "when_image_present", "off"]
 def alignment_verdicts(
     pairs: pl.LazyFrame,
     question_embeddings: Rows,
-    image_embeddings: pl.LazyFrame,
+    image_embeddings: Rows,
     caption_images: pl.LazyFrame,
     *,
     mode: Mode,
@@ -50,25 +50,30 @@ def alignment_verdicts(
                 )
             )
         return
-    images = image_embeddings.select("image_id", "embedding").collect().rechunk()
-    places = images.select("image_id", place=pl.int_range(pl.len(), dtype=pl.UInt32))
+    images = _whole(image_embeddings)
+    vectors = images["embedding"].to_numpy()
+    places = images.lazy().select("image_id", place=pl.int_range(pl.len(), dtype=pl.UInt32))
     for chunk, embedded, listed in sample_chunks(
         pairs.select("pair_id", "caption_id", "source", "position"),
         question_embeddings,
-        caption_images.select("caption_id", "image_id", "status"),
-    ):
-        located = chunk.join(listed, on="caption_id", how="left", maintain_order="left").join(
+        caption_images.select("caption_id", "image_id", "status").join(
             places, on="image_id", how="left", maintain_order="left"
-        )
+        ),
+    ):
+        located = chunk.join(listed, on="caption_id", how="left", maintain_order="left")
         usable = located.select((pl.col("status") == "ok") & pl.col("place").is_not_null()).to_series()
         rows = usable.arg_true().to_numpy()
         score = np.full(chunk.height, np.nan, dtype=np.float32)
         if len(rows):
             distinct, image_of = np.unique(located["place"].gather(rows), return_inverse=True)
-            shown = images["embedding"].gather(distinct).to_numpy()
-            cosines = _cosines(embeddings_of(chunk, embedded), rows, shown, image_of)
+            cosines = _cosines(embeddings_of(chunk, embedded), rows, vectors[distinct], image_of)
             score[rows] = cosines if weight == 1 else np.float32(weight) * np.maximum(cosines, 0)
         yield located.with_columns(score=pl.Series(score, nan_to_null=True)).select(_verdicts(mode, minimum))
+
+
+def _whole(table: Rows) -> pl.DataFrame:
+    """A table in memory."""
+    return table.collect() if isinstance(table, pl.LazyFrame) else pl.concat(table)
 
 
 def _verdicts(mode: Mode, minimum: float) -> list[str | pl.Expr]:

@@ -19,13 +19,14 @@ from spare_assets.quality.deduplication import deduplication_verdicts
 from spare_assets.quality.grounding import grounding_verdicts
 from spare_assets.quality.references import reference_verdicts
 from spare_assets.quality.rejections import rejected_pairs
+from spare_assets.quality.samples import MisalignedTablesError
 from spare_assets.quality.spatial_verification import (
     judgements,
     pair_question,
     sample_question,
     spatial_verdicts,
 )
-from spare_assets.quality.verdicts import CHECKS, drop_reasons, unscored_rows
+from spare_assets.quality.verdicts import CHECKS, drop_reasons, judged_pairs, unscored_rows
 from spare_assets.settings import Home, engine_identity, fingerprint
 from spare_assets.storage.conservation import check_failed, conserve
 from spare_assets.storage.tables import Rows
@@ -33,6 +34,7 @@ from spare_assets.synthesis.prompts import load_prompts
 
 GROUP = "quality"
 PAIR_BATCH = 2_000
+EMBEDDED_PAIR = ("caption_id", "pair_id", "embedding")
 SCORES = {
     "deduplication": "cosine with the nearest earlier question of the sample",
     "grounding": "share of the answer's words that stand in the caption",
@@ -107,7 +109,7 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
                 stage,
                 "deduplication",
                 qa_pairs,
-                deduplication_verdicts(qa_pairs, stage.vectors("question_embeddings"), cosine),
+                deduplication_verdicts(qa_pairs, stage.vectors("question_embeddings", *EMBEDDED_PAIR), cosine),
             )
 
     reference_version = fingerprint(1, quality.reference_terms)
@@ -190,8 +192,8 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
             )
             verdicts = alignment_verdicts(
                 grounded_pairs,
-                stage.vectors("question_embeddings"),
-                image_embeddings,
+                stage.vectors("question_embeddings", *EMBEDDED_PAIR),
+                stage.vectors("image_embeddings", "image_id", "embedding"),
                 caption_images,
                 mode=quality.alignment,
                 minimum=minimum,
@@ -324,32 +326,37 @@ def build(home: Home, sources: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         """Publish a check: its verdicts and the pairs they keep, once the counts add up. `gallery` chooses of these."""
         kept_table, verdict_table = CHECKS[check]
         verdicts = stage.stage(verdict_table, rows)
-        passed = verdicts.scan().filter("kept")
-        kept = stage.stage(kept_table, pairs.join(passed, on="pair_id", how="semi", maintain_order="left"))
-        read = pairs.select(pl.len()).collect().item()
-        dropped, unscored, failed = (
-            verdicts.scan()
-            .select(
+        judged = judged_pairs(pairs, verdicts.scan())
+        kept = stage.stage(kept_table, judged.filter("kept"))
+        read, dropped, unscored, failed, astray = (
+            judged.select(
+                pl.col("pair_id").count().alias("read"),
                 (~pl.col("kept")).sum().alias("dropped"),
                 (pl.col("kept") & unscored_rows()).sum().alias("unscored"),
                 pl.col("reason").str.starts_with("failed").sum().alias("failed"),
+                pl.col("pair_id").ne_missing(pl.col("judged")).sum().alias("astray"),
             )
-            .collect()
+            .collect(engine="streaming")
             .row(0)
         )
         conserve(kept_table, read=read, parts={"kept": kept.rows, "dropped": dropped})
+        if astray:
+            raise MisalignedTablesError(
+                f"{verdict_table}: {astray:,} of {read:,} verdicts are not on the pair in their place. Nothing was "
+                "published: materialize what this stage reads again"
+            )
         check_failed(kept_table, read, failed, settings.limits.failed_request_share)
         stage.note(read=read, kept=kept.rows, dropped=dropped)
         if unscored:
             stage.note(passed_unscored=unscored)
         reasons = drop_reasons(verdicts.scan())
         counted = {"dropped_because": count_table(reasons)}
-        judged = stage.drawn("verdicts", lambda: verdict_picture(check, verdicts.scan(), reasons))
-        shown = judged
+        drawn = stage.drawn("verdicts", lambda: verdict_picture(check, verdicts.scan(), reasons))
+        shown = drawn
         if gallery is not None:
             title = f"Pairs that passed check {[*CHECKS].index(check) + 1}"
             shown = stage.drawn("pairs", lambda: pair_gallery(gallery(kept.scan()), title))
-        yield from stage.publish(**{kept_table: counted | shown, verdict_table: counted | judged})
+        yield from stage.publish(**{kept_table: counted | shown, verdict_table: counted | drawn})
 
     return [
         deduplicated_pairs,

@@ -17,6 +17,16 @@ CHECKS = {
 """Check: the table of pairs it keeps, and its verdict table."""
 
 
+def judged_pairs(pairs: pl.LazyFrame, verdicts: pl.LazyFrame) -> pl.LazyFrame:
+    """The pairs with what their verdicts say, and `judged`: the pair that the verdict is on.
+
+    Both tables hold the same pairs in the same order, so that they need not be joined: nothing is held in memory. Where
+    they don't, `judged` is another pair than `pair_id`, or one of both is null.
+    """
+    beside = verdicts.select("kept", "score", "reason", judged="pair_id")
+    return pl.concat([pairs, beside], how="horizontal_extend")
+
+
 def unscored_rows() -> pl.Expr:
     """Verdicts that passed without having been measured."""
     return pl.col("score").is_null() & pl.col("reason").str.starts_with("passed unscored")

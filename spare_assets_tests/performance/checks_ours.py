@@ -16,7 +16,7 @@ import polars as pl
 from spare_assets.quality.deduplication import deduplication_verdicts
 from spare_assets.quality.grounding import grounding_verdicts
 from spare_assets.quality.references import reference_verdicts
-from spare_assets.quality.verdicts import CHECKS
+from spare_assets.quality.verdicts import CHECKS, judged_pairs
 from spare_assets.settings import QualitySettings
 from spare_assets.storage.conservation import conserve
 from spare_assets.storage.tables import Rows, TableStore, content_hash
@@ -42,10 +42,18 @@ def checked(store: TableStore, check: str, pairs: pl.LazyFrame, rows: Rows) -> p
     """Write and publish a check's verdicts and the pairs it keeps, counted, as a stage does."""
     kept_table, verdict_table = CHECKS[check]
     verdicts = store.stage(verdict_table, SOURCE, rows)
-    passed = verdicts.scan().filter("kept")
-    kept = store.stage(kept_table, SOURCE, pairs.join(passed, on="pair_id", how="semi", maintain_order="left"))
-    read = pairs.select(pl.len()).collect().item()
-    dropped = verdicts.scan().select((~pl.col("kept")).sum()).collect().item()
+    judged = judged_pairs(pairs, verdicts.scan())
+    kept = store.stage(kept_table, SOURCE, judged.filter("kept"))
+    read, dropped, astray = (
+        judged.select(
+            pl.col("pair_id").count().alias("read"),
+            (~pl.col("kept")).sum().alias("dropped"),
+            pl.col("pair_id").ne_missing(pl.col("judged")).sum().alias("astray"),
+        )
+        .collect(engine="streaming")
+        .row(0)
+    )
+    assert not astray
     conserve(kept_table, read=read, parts={"kept": kept.rows, "dropped": dropped})
     for staged in (verdicts, kept):
         content_hash(staged.temporary)

@@ -136,9 +136,8 @@ def ours(folder: Path) -> dict[str, Any]:
     from spare_assets.storage.tables import TableStore
 
     store = TableStore(folder / "tables")
-    pairs, images, caption_images = (
-        store.scan(name, SOURCE) for name in ("qa_pairs", "image_embeddings", "caption_images")
-    )
+    pairs, caption_images = (store.scan(name, SOURCE) for name in ("qa_pairs", "caption_images"))
+    images = store.vectors("image_embeddings", SOURCE, "image_id", "embedding")
 
     def embeddings() -> Iterator[pl.DataFrame]:
         return store.vectors("question_embeddings", SOURCE, "caption_id", "pair_id", "embedding")

@@ -14,6 +14,7 @@ and system) decides, for ours works on all cores and a rival on one; the wall cl
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ def ours(folder: Path) -> Usage:
 def theirs(name: str, python: Path, folder: Path) -> Usage:
     """A rival's run over the same pairs; of an earlier one nothing is left to it."""
     output = folder / name
+    shutil.rmtree(output, ignore_errors=True)
     module = f"{PACKAGE}.checks_{name}"
     environment = {
         "PYTHONPATH": str(Path(__file__).parents[2]),

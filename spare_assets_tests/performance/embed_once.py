@@ -108,9 +108,8 @@ def checked(folder: Path, *, once: bool) -> dict[str, Any]:
     store = TableStore(folder / "tables")
     encoder = Counting(ClipEncoder(str(SANDBOX_CLIP), device="cpu"))
     encoder.encoder.encode_texts(["to load the model"])
-    pairs, images, caption_images = (
-        store.scan(name, SOURCE) for name in ("qa_pairs", "image_embeddings", "caption_images")
-    )
+    pairs, caption_images = (store.scan(name, SOURCE) for name in ("qa_pairs", "caption_images"))
+    images = store.vectors("image_embeddings", SOURCE, "image_id", "embedding")
     total = store.rows("qa_pairs", SOURCE)
 
     def embedded() -> Any:

@@ -150,8 +150,8 @@ def main() -> int:
     work = f"keywords in {arguments.captions:,} captions"
     return report(
         [
-            Line(f"{work}: CPU", "rg -o -w -i -f | wc -l", mine.cpu / other.cpu, LIMIT),
-            Line(f"{work}: wall", "rg -o -w -i -f | wc -l", mine.wall / other.wall),
+            Line(f"{work}: CPU", "rg -o -w -i -f, piped to wc -l", mine.cpu / other.cpu, LIMIT),
+            Line(f"{work}: wall", "rg -o -w -i -f, piped to wc -l", mine.wall / other.wall),
         ]
     )
 

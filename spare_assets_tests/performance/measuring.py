@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 FOLDER = Path(".spare/performance")
 """Where benchmarks keep their inputs and their rivals, below the folder they are started in."""
+HEADER = "work | rival | ratio | to reach"
 _GIB = 2**30
 
 
@@ -120,7 +121,7 @@ def peak_line(work: str, usage: Usage, gibibytes: float) -> Line:
 def report(lines: Iterable[Line]) -> int:
     """Print the lines as `work | rival | ratio | to reach`; the exit status, 1 where a figure is not reached."""
     status = 0
-    print("work | rival | ratio | to reach")
+    print(HEADER)
     for line in lines:
         print(line)
         status |= not line.reached

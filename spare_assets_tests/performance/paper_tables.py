@@ -33,7 +33,8 @@ PAIRS = {"docci": 108_000, "localized_narratives": 1_226_000, "pixmo_cap": 2_038
 """Generated pairs by source (paper, Table 1)."""
 _TEXTS = 10_000
 """Most varied texts of a source; their halves make a hundred million captions."""
-_BATCH = 20_000
+_BATCH = 1_000
+"""Captions at a time, as the stage that writes pairs takes them: it decides how the tables are laid out."""
 _END = re.compile(r"(?<=[.!?])\s+")
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -38,10 +40,50 @@ def path(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_come_in_order(path: Path, table: pl.DataFrame) -> None:
-    nothing, *batches = vector_batches(path, ["embedding", "caption_id"], 5_000)
+    nothing, *batches = vector_batches(path, ["embedding", "caption_id"])
     wanted = table.select("embedding", "caption_id")
     assert nothing.equals(wanted.clear())
-    assert len(batches) == 8 and pl.concat(batches).equals(wanted)
+    assert len(batches) == 14 and pl.concat(batches).equals(wanted)
+
+
+def test_batches_are_the_file_itself(path: Path, table: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(file: pq.ParquetFile, group: int, columns: list[str], **options: object) -> pa.Table:
+        assert columns == ["caption_id"]
+        return whole(file, group, columns, **options)
+
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
+    assert pl.concat(vector_batches(path, ["embedding", "caption_id"])).height == ROWS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data_page_size": 4_096, "compression": "none", "use_dictionary": False},
+        {"data_page_size": 1 << 30, "compression": "zstd", "use_dictionary": False},
+        {"data_page_size": 1 << 30, "compression": "none", "use_dictionary": True},
+        {"data_page_size": 1 << 30, "compression": "none", "use_dictionary": False, "data_page_version": "2.0"},
+        {
+            **{"data_page_size": 1 << 30, "compression": "none", "use_dictionary": False},
+            "column_encoding": {"embedding.list.element": "BYTE_STREAM_SPLIT"},
+        },
+        {},
+    ],
+)
+def test_vectors_in_any_other_layout_are_read_as_well(
+    table: pl.DataFrame, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(table.to_arrow(compat_level=pl.CompatLevel.oldest()), path, row_group_size=9_000, **options)
+    assert pl.concat(vector_batches(path, table.columns)).equals(table)
+
+
+def test_a_vector_that_is_null_is_read_as_null(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    vectors = pl.Series("embedding", [[1.0, 2.0], None, [3.0, 4.0]], dtype=pl.Array(pl.Float16, 2))
+    arrow = vectors.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest())
+    pq.write_table(arrow, path, compression="none", use_dictionary=False)
+    assert pl.concat(vector_batches(path, ["embedding"])).to_series().equals(vectors)
 
 
 def test_vectors_are_stored_as_they_are_read_fastest(path: Path) -> None:
