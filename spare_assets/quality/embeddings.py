@@ -25,7 +25,8 @@ def embeddings_of(pairs: pl.DataFrame, embedded: pl.DataFrame) -> NDArray[np.flo
 
     Raises MisalignedTablesError naming a pair that has no embedding.
     """
-    vectors = embedded["embedding"].to_numpy()
+    parts = [part.to_numpy() for part in embedded["embedding"].get_chunks()]
+    vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if not embedded["pair_id"].equals(pairs["pair_id"]):
         places = pairs.select("pair_id").join(
             embedded.select("pair_id").with_row_index("place"),
