@@ -100,7 +100,7 @@ def _cosines(
     images: NDArray[np.float16],
     image_of: NDArray[np.intp],
 ) -> NDArray[np.float32]:
-    """Cosine of each of these question rows and its image. Sums are along one row each, whatever the chunk."""
+    """Cosine of each of these question rows, which ascend, and its image. Sums are along one row each, whatever the chunk."""
     if questions.shape[1] != images.shape[1]:
         raise MisalignedTablesError(
             f"question embeddings are {questions.shape[1]} numbers wide and image embeddings {images.shape[1]}: "
@@ -111,7 +111,11 @@ def _cosines(
     beside = np.empty((min(BLOCK_ROWS, len(rows)), shown.shape[1]), dtype=np.float32)
     cosines = np.empty(len(rows), dtype=np.float32)
     for block in (slice(start, start + BLOCK_ROWS) for start in range(0, len(rows), BLOCK_ROWS)):
-        asked = _unit(workspace.rows(questions, rows[block]))
+        first, last = rows[block][[0, -1]]
+        lies_together = last - first + 1 == len(rows[block])
+        asked = _unit(
+            workspace.widened(questions[first : last + 1]) if lies_together else workspace.rows(questions, rows[block])
+        )
         of_block = np.take(shown, image_of[block], axis=0, out=beside[: len(asked)], mode="clip")
         cosines[block] = np.einsum("rw,rw->r", asked, of_block)
     return cosines

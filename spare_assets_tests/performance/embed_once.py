@@ -170,7 +170,7 @@ def measure(folder: Path, pairs: int, rounds: int) -> list[Line]:
 def main() -> int:
     """Measure and print; 1 where a figure is not reached."""
     parser = argparse.ArgumentParser(description="Embedding questions once beside embedding them in each check.")
-    parser.add_argument("--pairs", type=int, default=16_000)
+    parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=3)
     for part in ("make", *PARTS):
         parser.add_argument(f"--{part}", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
