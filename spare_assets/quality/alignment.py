@@ -100,7 +100,10 @@ def _cosines(
     images: NDArray[np.float16],
     image_of: NDArray[np.intp],
 ) -> NDArray[np.float32]:
-    """Cosine of each of these question rows, which ascend, and its image. Sums are along one row each, whatever the chunk."""
+    """Cosine of each of these question rows, which ascend, and its image.
+
+    Sums are along one row each, whatever the chunk.
+    """
     if questions.shape[1] != images.shape[1]:
         raise MisalignedTablesError(
             f"question embeddings are {questions.shape[1]} numbers wide and image embeddings {images.shape[1]}: "
