@@ -62,6 +62,9 @@ SAME_WORDS = {
     **{"eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12"},
 }
 
+# Of each chunk the distinct words are looked at once: the larger it is, the fewer they are to a pair.
+_CHUNK_ROWS = 65_536
+
 # A word in the raw text; an apostrophe inside belongs to it.
 _TOKEN = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*"
 
@@ -76,7 +79,7 @@ def grounding_verdicts(pairs: pl.LazyFrame, captions: pl.LazyFrame, minimum: flo
     `pairs` and `captions` (caption_id, caption; of these pairs and possibly of others) are sorted by caption_id.
     Raises MisalignedTablesError when a caption is missing.
     """
-    for chunk, texts in sample_chunks(pairs, captions.select("caption_id", "caption")):
+    for chunk, texts in sample_chunks(pairs, captions.select("caption_id", "caption"), rows=_CHUNK_ROWS):
         samples = texts.select("caption_id", "caption", sample=pl.int_range(pl.len(), dtype=pl.UInt32))
         asked = chunk.join(
             samples.select("caption_id", "sample"), on="caption_id", how="left", maintain_order="left"
@@ -127,21 +130,23 @@ def same_word() -> pl.Expr:
 def _content_words(texts: pl.DataFrame, column: str, key: str, vocabulary: pl.Categorical) -> pl.DataFrame:
     """Content words of each text, as often as they stand there: the text's key and the word.
 
-    Strings are looked at once, to number the tokens; numbers are all that is compared from there on. What words of two
-    calls are compared by holds only while a frame of the first is there.
+    Strings are looked at once, to number their pieces between spaces; numbers are all that is compared from there on.
+    What words of two calls are compared by holds only while a frame of the first is there.
     """
-    tokens = (
-        texts.select(key, token=pl.col(column).str.extract_all(_TOKEN))
-        .explode("token")
+    pieces = (
+        texts.select(key, piece=pl.col(column).str.split(" "))
+        .explode("piece")
         .drop_nulls()
-        .with_columns(pl.col("token").cast(pl.Categorical(pl.Categories.random())))
+        .with_columns(pl.col("piece").cast(pl.Categorical(pl.Categories.random())))
     )
-    # The few distinct tokens are normalized, not the many occurrences.
+    # The few distinct pieces are taken apart and normalized, not the many occurrences; no token holds a space.
     words = (
-        tokens.select(pl.col("token").unique())
+        pieces.select(pl.col("piece").unique())
+        .with_columns(word=pl.col("piece").cast(pl.String).str.extract_all(_TOKEN))
+        .explode("word")
+        .drop_nulls()
         .with_columns(
-            word=pl.col("token")
-            .cast(pl.String)
+            word=pl.col("word")
             .str.normalize("NFKC")
             .str.to_uppercase()
             .str.to_lowercase()
@@ -149,9 +154,9 @@ def _content_words(texts: pl.DataFrame, column: str, key: str, vocabulary: pl.Ca
             .str.replace_all(r"['’]", "")
         )
         .filter(~pl.col("word").is_in(STOP_WORDS))
-        .select("token", word=same_word().cast(vocabulary))
+        .select("piece", word=same_word().cast(vocabulary))
     )
-    return tokens.join(words, on="token").select(key, "word")
+    return pieces.join(words, on="piece").select(key, "word")
 
 
 def _stands(key: str) -> pl.Expr:
