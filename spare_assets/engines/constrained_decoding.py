@@ -78,8 +78,12 @@ class SchemaMask:
         bits = torch.stack(masks).to(scores.device)
         shifts = torch.arange(8, dtype=torch.uint8, device=scores.device)
         allowed = ((bits.unsqueeze(-1) >> shifts) & 1).bool().flatten(1)[:, : scores.shape[1]]
-        scores[rows, : allowed.shape[1]] = scores[rows, : allowed.shape[1]].masked_fill(~allowed, float("-inf"))
-        scores[rows, allowed.shape[1] :] = float("-inf")
+        width = allowed.shape[1]
+        held = scores if len(rows) == len(scores) else scores[rows]
+        held[:, :width].masked_fill_(~allowed, float("-inf"))
+        held[:, width:] = float("-inf")
+        if held is not scores:
+            scores[rows] = held
         return scores
 
 

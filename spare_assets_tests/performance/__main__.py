@@ -20,7 +20,8 @@ from pathlib import Path
 
 from spare_assets_tests.performance.measuring import FOLDER, HEADER
 
-COMMAND = "python -m spare_assets_tests.performance"
+PACKAGE = "spare_assets_tests.performance"
+COMMAND = f"python -m {PACKAGE}"
 BENCHMARKS = (
     "code_location",
     "deterministic_checks",
@@ -53,7 +54,7 @@ def measure(name: str, arguments: Sequence[str]) -> Measured | None:
     """Run a benchmark, its output shown as it comes; None where it broke off before its figures."""
     command = " ".join([f"{COMMAND}.{name}", *arguments])
     print(f"\n{command}", flush=True)
-    module = [sys.executable, "-m", f"{__package__}.{name}", *arguments]
+    module = [sys.executable, "-m", f"{PACKAGE}.{name}", *arguments]
     rows: list[list[str]] = []
     figures = False
     with subprocess.Popen(module, stdout=subprocess.PIPE, text=True) as running:

@@ -109,8 +109,13 @@ class Line:
         to_reach = "-"
         if self.limit is not None:
             sign = "<=" if self.bound == "most" else ">="
-            to_reach = f"{sign} {self.limit:g} {self.unit}{'' if self.reached else '  MISSED'}"
-        return f"{self.work} | {self.rival} | {self.figure:.3g} {self.unit} | {to_reach}"
+            to_reach = f"{sign} {_short(self.limit)} {self.unit}{'' if self.reached else '  MISSED'}"
+        return f"{self.work} | {self.rival} | {_short(self.figure)} {self.unit} | {to_reach}"
+
+
+def _short(figure: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
 
 
 def peak_line(work: str, usage: Usage, gibibytes: float) -> Line:
