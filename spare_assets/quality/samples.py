@@ -102,6 +102,6 @@ class _Stream:
             self._held.append(batch)
         held = pl.concat(self._held)
         captions = held["caption_id"]
-        before, until = int((captions < first).sum()), int((captions <= last).sum())
+        before, until = captions.search_sorted(first, "left"), captions.search_sorted(last, "right")
         self._held = [held.slice(until)]
         return held.slice(before, until - before)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
 
 _HASHED_ROWS = 50_000
+_UNREPEATED = {"pair_id"}
+"""Columns that hold no value twice: a dictionary of them would be the column once more, in twice the time."""
 _METADATA_PREFIX = "spare."
 
 
@@ -222,6 +224,9 @@ class TableWriter:
         arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
             layout, options = vector_layout(arrow.schema)
+            options["use_dictionary"] = [
+                name for name in options.get("use_dictionary", layout.names) if name not in _UNREPEATED
+            ]
             self._writer = pq.ParquetWriter(self._temporary, layout, **options)
         self._writer.write_table(arrow.cast(self._writer.schema))
 

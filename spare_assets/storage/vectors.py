@@ -48,7 +48,8 @@ def vector_layout(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
 def vector_batches(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Rows of a Parquet file with vectors, a row group at a time, in order; the first batch tells types and has none.
 
-    The vectors of a batch are the file itself, mapped for as long as they are held.
+    The vectors of a batch are the file itself, mapped for as long as they are held, or a copy where numbers would not
+    begin at an even byte.
     """
     # Reading ahead, which pyarrow does by itself, keeps what was read until the end of the file.
     with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -87,6 +88,9 @@ def _mapped(path: Path, group: pq.RowGroupMetaData, field: pa.Field) -> pa.Array
             return None
         start = chunk.data_page_offset + chunk.total_compressed_size - numbers * 2
         array = np.memmap(file, np.float16, mode="r", offset=start, shape=(numbers,))
+    if start % array.itemsize:
+        # Polars would copy what begins at an odd byte, into memory that it asks the system for each time.
+        array = np.array(array)
     return pa.FixedSizeListArray.from_arrays(pa.array(array), width)
 
 
