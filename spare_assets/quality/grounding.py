@@ -63,7 +63,7 @@ SAME_WORDS = {
 }
 
 # Of each chunk the distinct words are looked at once: the larger it is, the fewer they are to a pair.
-_CHUNK_ROWS = 65_536
+_CHUNK_ROWS = 32_768
 
 # A word in the raw text; an apostrophe inside belongs to it.
 _TOKEN = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*"
