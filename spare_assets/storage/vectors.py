@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 _PAGE_BYTES = 1 << 30
 """More than a row group has: each column of it is one page."""
@@ -87,7 +88,7 @@ def _mapped(path: Path, group: pq.RowGroupMetaData, field: pa.Field) -> pa.Array
         if not {"PLAIN", "RLE"}.issuperset(chunk.encodings) or _count_field(numbers) not in file.read(_HEADER_BYTES):
             return None
         start = chunk.data_page_offset + chunk.total_compressed_size - numbers * 2
-        array = np.memmap(file, np.float16, mode="r", offset=start, shape=(numbers,))
+        array: NDArray[np.float16] = np.memmap(file, np.float16, mode="r", offset=start, shape=(numbers,))
     if start % array.itemsize:
         # Polars would copy what begins at an odd byte, into memory that it asks the system for each time.
         array = np.array(array)

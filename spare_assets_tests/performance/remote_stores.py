@@ -87,16 +87,17 @@ def differences(plain: Path, remote: Path, seen: Path) -> Iterator[str]:
             yield f"{place}: not in the plain home"
         elif not store.exists(table, partition):
             yield f"{place}: not in the bucket"
-        elif (count := _differing_rows(table, plain, store.path(table, partition), remote)) != 0:
-            yield f"{place}: {count} rows differ"
+        elif differing := _differing_rows(table, plain, store.path(table, partition), remote):
+            yield f"{place}: {len(differing)} rows differ, among them\n    {differing[0]}\n    {differing[-1]}"
     for path in sorted((plain / "exports").rglob("leaderboard*")):
         other = remote / path.relative_to(plain)
         if path.is_file() and (not other.is_file() or other.read_bytes() != path.read_bytes()):
             yield f"{path.relative_to(plain)}: differs"
 
 
-def _differing_rows(table: str, plain: Path, found: Path, remote: Path) -> int:
-    """Rows that one has and the other has not, apart from what a clock measured and from the homes' own names."""
+def _differing_rows(table: str, plain: Path, found: Path, remote: Path) -> list[str]:
+    """Rows that one has and the other has not, first the plain home's, apart from what a clock measured and from the
+    homes' own names."""
     from collections import Counter
 
     import polars as pl
@@ -106,16 +107,18 @@ def _differing_rows(table: str, plain: Path, found: Path, remote: Path) -> int:
 
     expected = plain / "tables" / table / found.name
     if content_hash(found) == content_hash(expected):
-        return 0
+        return []
 
-    def lines(path: Path, home: Path) -> Counter[str]:
+    def lines(path: Path) -> Counter[str]:
         rows = pl.read_parquet(path).drop(CLOCKS.get(table, ()), strict=False)
         if table in CLOCK_ROWS:
             rows = rows.filter(~CLOCK_ROWS[table])
-        return Counter(str(row).replace(str(home), "<home>") for row in rows.iter_rows())
+        # Either may name the plain home: pictures of the corpora lie there for both.
+        told = (str(row).replace(str(plain), "<home>").replace(str(remote), "<home>") for row in rows.iter_rows())
+        return Counter(told)
 
-    one, other = lines(expected, plain), lines(found, remote)
-    return (one - other).total() + (other - one).total()
+    one, other = lines(expected), lines(found)
+    return [*(one - other).elements(), *(other - one).elements()]
 
 
 def kept_in_the_home(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
