@@ -43,7 +43,8 @@ class Metric:
         """The score; None where there is nothing to score, or a chance of guessing right is unknown."""
         if self.terms["numerator"].has_nulls():
             return None
-        sums = self.terms.group_by("stratum").agg(pl.col("numerator", "denominator").sum())
+        # In the order of the terms: sums in another order differ in their last bits from run to run.
+        sums = self.terms.group_by("stratum", maintain_order=True).agg(pl.col("numerator", "denominator").sum())
         sums = sums.filter(pl.col("denominator") > 0)
         if not sums.height:
             return None

@@ -38,6 +38,18 @@ def f1(truths: Sequence[bool], guesses: Sequence[bool]) -> Metric:
     return Metric("f1", "", pl.DataFrame(terms, schema=TERMS))
 
 
+def test_a_sum_over_strata_is_the_same_to_the_last_bit_each_time() -> None:
+    strata = [f"subtask {place % 14}" for place in range(14 * 30)]
+    terms = {
+        "unit": [str(place) for place in range(len(strata))],
+        "stratum": strata,
+        "numerator": [float(place % (3 + place % 14) == 0) for place in range(len(strata))],
+        "denominator": [1.0] * len(strata),
+    }
+    metric = Metric("score", "", pl.DataFrame(terms, schema=TERMS))
+    assert len({metric.value for _ in range(50)}) == 1
+
+
 def predictions(scores: Sequence[float | None], groups: Sequence[str] | None = None) -> pl.DataFrame:
     return pl.DataFrame(
         {

@@ -55,7 +55,7 @@ def write_profile(folder: Path, scenes: int | None, **sections: Any) -> Path:
             source["scenes"]["count"] = scenes
     folder.mkdir()
     path = folder / "sandbox.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
 
 
